@@ -1,0 +1,5 @@
+"""python -m wildsr"""
+
+from wildsr.cli import main
+
+main()

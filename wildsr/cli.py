@@ -1,0 +1,228 @@
+"""The command line: verb -> function, nothing else.
+
+Exit status: 0 done; 1 our fault; 2 a user's mistake; 3 finished, but some items failed; 130 Ctrl-C; 143 SIGTERM."""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from wildsr import __version__
+from wildsr.errors import UserError
+
+# What a verb needs is imported when it runs: `wildsr --help` must not wait for PyTorch.
+
+app = typer.Typer(
+    name="wildsr",
+    help="Train super-resolution networks that hold up on degradations they never saw, measure that, and upscale pictures.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Pictures to train and measure on.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Folders = Annotated[list[Path], typer.Option("--data", help="Folder of pictures, searched recursively; may be given again.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the noise.")]
+
+
+@app.callback(invoke_without_command=True)
+def _top(version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for all that the demo makes.")] = Path("wildsr-demo"), device: Device = "auto"
+) -> None:
+    """Train three small networks, measure them on held-out photographs, and write one page to look at (about five minutes)."""
+    from wildsr.demo import demo as run
+
+    run(out, device=device)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a .toml or .yaml file.", metavar="RECIPE|FILE")],
+    data: Folders = [],  # noqa: B006 (typer copies it)
+    run_dir: Annotated[Path | None, typer.Option(help="Folder of the run; the same command again continues it.")] = None,
+    val: Annotated[Path | None, typer.Option(help="Folder of pictures to score the run on.")] = None,
+    init: Annotated[Path | None, typer.Option(help="Model to start from.")] = None,
+    overrides: Annotated[list[str], typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override; may be given again.")] = [],  # noqa: B006
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration as JSON and stop.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Train a network, or continue a run."""
+    from wildsr import jobs, recipes
+
+    config = recipes.load(recipe, overrides)
+    if dry_run:
+        print(json.dumps(config.dump(), indent=1))
+        return
+    if not data:
+        raise UserError("no pictures to train on: add --data FOLDER")
+    if run_dir is None:
+        raise UserError("no place for the run: add --run-dir FOLDER")
+    print(jobs.train(config, data, run_dir, val=val, init=init, device=device))
+
+
+@app.command()
+def bench(
+    models: Annotated[list[str], typer.Argument(help="Model files, run directories, or the word bicubic.", metavar="MODEL...")],
+    suite: Annotated[str, typer.Option(help="Suite of degradations.")],
+    data: Folders,
+    out: Annotated[Path, typer.Option(help="Folder for rows.jsonl, table.md, manifest.json and the pictures.")],
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Measure models on a suite of degradations."""
+    from rich.console import Console
+
+    from wildsr import jobs
+
+    rows = jobs.bench(models, suite, data, out, seed=seed, device=device, console=Console(stderr=True))
+    print((out / "table.md").read_text())
+    _finish(
+        {f"{row['model']} failed on {row['set']}/{row['image']} ({row['degradation']}): {row['error']}" for row in rows if row["error"]}
+    )
+
+
+@app.command()
+def report(
+    rows: Annotated[list[Path], typer.Argument(help="rows.jsonl of one or more benchmarks.", metavar="ROWS.jsonl...")],
+    out: Annotated[Path, typer.Option(help="The page to write.", metavar="PAGE.html")],
+    run: Annotated[list[Path], typer.Option(help="Run directory whose curves to show; may be given again.")] = [],  # noqa: B006
+) -> None:
+    """Write one self-contained page from benchmark rows."""
+    from wildsr.report import write_page
+
+    write_page(out, rows, run)
+    print(out)
+
+
+@app.command()
+def upscale(
+    inputs: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.", metavar="INPUT...")],
+    model: Annotated[Path, typer.Option(help="Model file or run directory.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; without it, STEM_x4.png beside each input.")] = None,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Refuse larger inputs.")] = 178_956_970,
+    tile: Annotated[int, typer.Option(min=16, help="Side in pixels of what goes through the network at once.")] = 256,
+    device: Device = "auto",
+) -> None:
+    """Upscale pictures."""
+    from rich.console import Console
+
+    from wildsr import jobs
+
+    sources = jobs.expand(inputs)
+    failed = jobs.upscale_files(sources, model, out, device=device, tile=tile, max_pixels=max_pixels, console=Console())
+    _finish(failed, of=len(sources))
+
+
+@app.command()
+def degrade(
+    inputs: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.", metavar="INPUT...")],
+    preset: Annotated[str, typer.Option(help="clean, blur, noise, jpeg, b+n, b+j, n+j, b+n+j or two-order.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results, always PNG.")],
+    seed: Seed = 0,
+    scale: Annotated[int, typer.Option(min=2, max=4, help="How many times smaller.")] = 4,
+) -> None:
+    """Degrade pictures as the benchmark or the training does."""
+    from wildsr import jobs
+
+    sources = jobs.expand(inputs)
+    _finish(jobs.degrade_files(sources, preset, out, seed=seed, scale=scale), of=len(sources))
+
+
+@app.command()
+def info(
+    model: Annotated[Path, typer.Argument(help="Model file or run directory.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+) -> None:
+    """Say what a model file is."""
+    from wildsr import jobs
+
+    values = jobs.info(model)
+    if as_json:
+        print(json.dumps(values, indent=1))
+    else:
+        for name, value in values.items():
+            print(f"{name:<18}{value if isinstance(value, str | int | None) else json.dumps(value)}")
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List the photographs that need no download."""
+    from wildsr import datasets, images
+
+    for path in datasets.samples():
+        width, height = images.open_picture(path).size
+        print(f"{path.stem:<20}{width:>5}×{height:<6}{'held out' if path.stem in datasets.HELD_OUT else 'training':<10}{path}")
+
+
+@data_app.command("check")
+def data_check(folder: Annotated[Path, typer.Argument(help="Folder of pictures.")]) -> None:
+    """Read every picture of a folder, and say which cannot be used."""
+    from wildsr import jobs
+
+    records, problems = jobs.check([folder])
+    sides = [min(record.width, record.height) for record in records if not record.problem]
+    print(f"{len(records)} pictures, {len(problems)} unreadable" + (f"; the shortest side is {min(sides)} pixels" if sides else ""))
+    _finish(problems, of=len(records))
+
+
+def _finish(failed: Any, of: int | None = None) -> None:
+    """Prints what failed; exit status 3, or 2 when nothing succeeded."""
+    for line in sorted(failed):
+        print(f"wildsr: {line}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(2 if len(failed) == of else 3)
+
+
+def main() -> NoReturn:
+    """Runs the command line and exits; every mistake of a user's is one plain line."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # Typer carries Click inside in some versions and beside it in others; its public error is a sure way to Click's.
+    click_exception: Any = typer.BadParameter.__bases__[0].__bases__[0]
+    try:
+        status = app(standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(status or 0)
+    except click_exception as error:
+        _exit(2, error.format_message())
+    except (UserError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        _exit(2, _plain(error))
+    except (KeyboardInterrupt, typer.Abort):
+        _exit(130, "interrupted")
+    except Exception as error:
+        if type(error).__name__ == "TrainingDivergedError":
+            _exit(1, str(error))
+        traceback.print_exc()
+        _exit(1, f"a fault of ours, please report it with the lines above: {type(error).__name__}: {error}")
+
+
+def _plain(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+def _exit(status: int, line: str) -> NoReturn:
+    print("wildsr: " + " ".join(line.split()), file=sys.stderr)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

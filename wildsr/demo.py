@@ -1,0 +1,53 @@
+"""The whole way on the photographs inside installed wheels: three networks trained, measured on pictures held out, and one page."""
+
+import shutil
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from wildsr import datasets, jobs, recipes, report
+from wildsr.regularize import FeatureAlignment, FeatureDropout
+
+
+def demo(out: Path, *, device: str = "auto", console: Console | None = None) -> Path:
+    """Runs the demo into `out` and returns its page. What an earlier, interrupted demo finished there is not done again.
+
+    The three networks differ in their regulariser alone, and see the same number of LR patches."""
+    console = console or Console(stderr=True)
+    began = time.perf_counter()
+    training, held_out = out / "photographs" / "training", out / "photographs" / "held-out"
+    for path in datasets.samples():
+        folder = held_out if path.stem in datasets.HELD_OUT else training
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, folder / path.name)
+
+    configs = {
+        "plain": recipes.quick(),
+        "dropout": recipes.quick(FeatureDropout(p=0.3)),
+        "alignment": recipes.quick(FeatureAlignment()),
+    }
+    runs = {name: out / "runs" / name for name in configs}
+    for name, config in configs.items():
+        console.print(f"training {name}: {config.steps} steps on {len(datasets.samples()) - len(datasets.HELD_OUT)} photographs")
+        jobs.train(config, [training], runs[name], device=device, console=console)
+
+    console.print(f"measuring on {len(datasets.HELD_OUT)} photographs held out, under eight degradations")
+    jobs.bench(["bicubic", *runs.values()], "rdsr8", [held_out], out / "bench", device=device, console=console)
+    photograph = held_out / "chelsea.png"
+    jobs.upscale_files([photograph], runs["dropout"], out / "upscaled", device=device)
+    page = out / "report.html"
+    report.write_page(page, [out / "bench" / "rows.jsonl"], list(runs.values()), baseline="plain", title="wildsr demo")
+
+    console.print(f"\n{(out / 'bench' / 'table.md').read_text()}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"upscaled photograph  {out / 'upscaled' / 'chelsea.png'}", highlight=False, soft_wrap=True)
+    console.print(f"report               {page.resolve()}   ({time.perf_counter() - began:.0f} s in all)", highlight=False, soft_wrap=True)
+    console.print(
+        "\nTo try next:\n"
+        f"  wildsr upscale YOUR_PHOTO.jpg --model {runs['dropout']}\n"
+        "  wildsr train quick --data YOUR_PHOTOS/ --run-dir runs/mine --set steps=2000\n"
+        f"  wildsr bench {runs['plain']} runs/mine --suite rdsr8 --data {held_out} --out runs/mine-bench",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return page

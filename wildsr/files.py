@@ -1,0 +1,116 @@
+"""Files that are whole or absent, records that survive a crash, and names for bytes."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from wildsr import __version__
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
+    """Opens `path` for binary writing; it takes its name only when it is whole and on the disk. Raises OSError naming `path`."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException as error:
+        # The clean-up must not hide the first error: with a broken parent the unlink fails as well.
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and not error.filename:
+            raise type(error)(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """Writes a file atomically."""
+    with atomic_write(path) as file:
+        file.write(data)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Writes a UTF-8 file atomically."""
+    write_bytes(path, text.encode())
+
+
+@contextlib.contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """Yields an empty folder to fill; it takes the name `path` only when all is written. An older `path` is replaced."""
+    partial = path.with_name(f".{path.name}.partial")
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(partial, path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def to_json(values: Any) -> str:
+    """Indented JSON that ends in a newline."""
+    return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+
+
+def to_line(record: Mapping[str, Any]) -> str:
+    """One JSON object on one line."""
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def append_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Appends records, one JSON object a line. A line torn by an earlier crash is closed first, so it can spoil no other."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+b") as file:
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        for record in records:
+            file.write(to_line(record).encode())
+
+
+def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
+    """Reads records; a line that a crash cut short is passed over."""
+    records = []
+    for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            record = json.loads(line)
+            if isinstance(record, dict):
+                records.append(record)
+    return records
+
+
+def sha256(data: bytes | memoryview) -> str:
+    """Hexadecimal SHA-256 of some bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path | str) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def code_version() -> str:
+    """The version and a hash of the package's own sources: equal code has an equal name, in a checkout and in a wheel alike."""
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    for source in sorted(root.rglob("*.py")):
+        digest.update(source.relative_to(root).as_posix().encode() + b"\0" + source.read_bytes() + b"\0")
+    return f"{__version__}+src.{digest.hexdigest()[:12]}"

@@ -1,0 +1,168 @@
+"""Pictures: files <-> uint8 RGB tensors <-> floats. The one place that knows range, colour and file formats.
+
+Inside wildsr a picture is RGB, (3, H, W) or (B, 3, H, W), float32 in [0, 1]; uint8 stands only at the file's edge and in the loader."""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from wildsr import files
+from wildsr.errors import UserError
+
+MAX_PIXELS = 178_956_970
+"""Largest picture that is opened unless asked otherwise: Pillow's own bound (a quarter of a gigabyte of 24-bit RGB, over three)."""
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+"""Files with these endings are pictures; others in a folder are left alone."""
+
+_ANIMATED = {"GIF", "PNG", "WEBP"}
+
+
+def open_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Reads a file into a Pillow picture of mode L, LA, RGB or RGBA, upright (EXIF orientation applied), 8 bits a channel.
+
+    Raises UserError naming the file and the mend for: a missing or empty file, what is no picture, a truncated picture, more than
+    `max_pixels` pixels (read from the header, before memory is taken), animations, several pages, CMYK, 16-bit and float samples."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file" if not path.exists() else f"{path}: is not a file")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty (0 bytes)")
+    try:
+        # Our own bound stands in for Pillow's, which would warn first and refuse only at twice its size.
+        with _pillow_bound(None), warnings.catch_warnings(), Image.open(path) as picture:
+            warnings.simplefilter("ignore")
+            _refuse_unreadable(picture, path, max_pixels)
+            picture.load()
+            upright = ImageOps.exif_transpose(picture)
+    except UnidentifiedImageError:
+        raise UserError(f"{path}: not a picture (its content is no format that Pillow knows)") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}: the picture is damaged ({error})") from None
+    if upright.mode == "P":
+        return upright.convert("RGBA" if "transparency" in upright.info else "RGB")
+    if upright.mode in ("L", "RGB") and "transparency" in upright.info:
+        return upright.convert("RGBA" if upright.mode == "RGB" else "LA")
+    return {"1": lambda: upright.convert("L"), "PA": lambda: upright.convert("RGBA")}.get(upright.mode, lambda: upright)()
+
+
+def _refuse_unreadable(picture: ImageFile.ImageFile, path: Path, max_pixels: int) -> None:
+    width, height = picture.size
+    if width * height > max_pixels:
+        raise UserError(
+            f"{path}: {width}×{height} is {width * height:,} pixels, more than the bound of {max_pixels:,}: "
+            "a larger bound must be asked for (upscale has --max-pixels)"
+        )
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1 and picture.format in _ANIMATED:
+        raise UserError(f"{path}: an animation of {frames} frames: save the frame that you want as a picture of its own")
+    if frames > 1 and picture.format == "TIFF":
+        raise UserError(f"{path}: {frames} pages: save the page that you want as a picture of its own")
+    # Pillow reads 16-bit colour as 8 bits without a word; only the raw mode of the file's data tells.
+    if picture.mode.startswith("I") or any(";16" in str(tile[3]) for tile in picture.tile):
+        raise UserError(f"{path}: 16 bits a channel are not supported yet: convert it to 8 bits")
+    if picture.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
+        raise UserError(f"{path}: colour mode {picture.mode} is not supported: convert it to RGB")
+
+
+@contextlib.contextmanager
+def _pillow_bound(pixels: int | None) -> Iterator[None]:
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = pixels
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def read(path: Path | str, max_pixels: int = MAX_PIXELS) -> UInt8[Tensor, "3 h w"]:
+    """Reads a file as RGB. Greyscale is repeated on the three channels; transparency is dropped. Raises UserError as `open_picture`."""
+    return from_pillow(open_picture(path, max_pixels))
+
+
+def from_pillow(picture: Image.Image) -> UInt8[Tensor, "3 h w"]:
+    """Pillow picture -> uint8 RGB."""
+    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
+
+
+def to_pillow(picture: UInt8[Tensor, "3 h w"]) -> Image.Image:
+    """uint8 RGB -> Pillow picture."""
+    return Image.fromarray(picture.permute(1, 2, 0).contiguous().cpu().numpy())
+
+
+def png(picture: Image.Image) -> bytes:
+    """The bytes of a PNG file; equal pictures give equal bytes under one Pillow."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def write(path: Path | str, picture: UInt8[Tensor, "3 h w"]) -> bytes:
+    """Writes a PNG atomically and returns its bytes."""
+    data = png(to_pillow(picture))
+    files.write_bytes(path, data)
+    return data
+
+
+def to_float(picture: UInt8[Tensor, "*size"]) -> Float[Tensor, "*size"]:
+    """uint8 -> float32 in [0, 1]."""
+    return picture.to(torch.float32) / 255
+
+
+def to_uint8(picture: Float[Tensor, "*size"]) -> UInt8[Tensor, "*size"]:
+    """Float in [0, 1] (clamped) -> uint8, rounded half to even."""
+    return (picture.float().clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def to_y(picture: Float[Tensor, "*batch 3 h w"]) -> Float[Tensor, "*batch h w"]:
+    """Luma of ITU-R BT.601 with MATLAB's constants: RGB in [0, 255] -> Y in [16, 235], not rounded."""
+    red, green, blue = picture.unbind(-3)
+    return 16 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255
+
+
+def crop_to_multiple(picture: Tensor, multiple: int) -> Tensor:
+    """Cuts (..., H, W) at right and bottom to multiples of `multiple`."""
+    height, width = picture.shape[-2:]
+    return picture[..., : height - height % multiple, : width - width % multiple]
+
+
+def pixels_sha256(picture: UInt8[Tensor, "3 h w"]) -> str:
+    """SHA-256 of the pixels in (H, W, 3) order."""
+    return files.sha256(picture.permute(1, 2, 0).contiguous().numpy().tobytes())
+
+
+def find(folder: Path | str) -> list[Path]:
+    """All picture files below a folder, by their endings, in the order of their paths; hidden ones are left out.
+
+    Raises UserError when the folder is missing or holds none."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder" if not folder.exists() else f"{folder}: is a file; name a folder of pictures")
+    found = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file() and not _hidden(path, folder)]
+    if not found:
+        raise UserError(f"{folder}: holds no picture ({', '.join(sorted(SUFFIXES))})")
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def unique_stems(paths: Iterable[Path]) -> dict[str, Path]:
+    """Stem -> path. Raises UserError when two pictures would be written under one name."""
+    stems: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in stems:
+            raise UserError(f"{stems[path.stem]} and {path} would both be written as {path.stem!r}: rename one")
+        stems[path.stem] = path
+    return stems

@@ -1,0 +1,176 @@
+"""Whole jobs, made of the rooms: what each verb of the command line does."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from wildsr import benchmark, checkpoint, datasets, degrade, files, images, report, upscale
+from wildsr.config import nearest
+from wildsr.errors import UserError
+from wildsr.train import TrainConfig
+from wildsr.train import train as run_training
+
+
+def train(
+    config: TrainConfig,
+    data: Sequence[Path],
+    run_dir: Path,
+    *,
+    val: Path | None = None,
+    init: Path | None = None,
+    device: str = "auto",
+    console: Console | None = None,
+) -> Path:
+    """Trains or continues a run; with `val`, scores the averaged weights on the pictures there, clean and under blur, noise and JPEG."""
+    suite = benchmark.Suite("validation", "1", config.scale, crop=config.scale, degradations=("clean", "b+n+j"))
+    sets = benchmark.read_sets([val], suite) if val is not None else {}
+
+    def validate(sr: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        return benchmark.mean_psnr(benchmark.Contender("averaged", sr, config.scale), suite, sets, seed=config.seed)
+
+    return run_training(config, data, run_dir, init=init, validate=validate if sets else None, device=device, console=console)
+
+
+def contender(model: Path | str, suite: benchmark.Suite, device: str = "auto") -> benchmark.Contender:
+    """What a MODEL of the command line is: a model file, a run directory, or the word bicubic. Its name is that of the run or the file."""
+    if str(model) == "bicubic":
+        return benchmark.bicubic(suite.scale)
+    path = Path(model)
+    loaded = upscale.load(path, device=device)
+    path = path.resolve()
+    name = {"model": path.parent.name, "raw": f"{path.parent.name}-raw"}.get(path.stem, path.stem) if path.is_file() else path.name
+    return benchmark.Contender(name, loaded, loaded.scale, loaded.weights_sha256, loaded.weights_key, loaded.tile, loaded.dtype)
+
+
+def bench(
+    models: Sequence[Path | str],
+    suite_name: str,
+    data: Sequence[Path],
+    out: Path,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    console: Console | None = None,
+) -> list[dict[str, Any]]:
+    """Measures models on a suite and writes rows.jsonl, table.md, manifest.json and the pictures to `out`; returns the rows.
+
+    Bicubic resizing is always among them."""
+    suite = benchmark.find_suite(suite_name)
+    wanted = [str(model) for model in models]
+    contenders = [contender(model, suite, device) for model in (wanted if "bicubic" in wanted else ["bicubic", *wanted])]
+    sets = benchmark.read_sets(data, suite)
+    total = 4 * len(contenders) * len(suite.degradations) * sum(len(pictures) for pictures in sets.values())
+    rows = list(
+        track(benchmark.run(contenders, suite, sets, seed=seed, out=out), "measuring", total, console=console, disable=_silent(console))
+    )
+    files.write_text(out / "rows.jsonl", "".join(files.to_line(row) for row in rows))
+    files.write_text(out / "table.md", report.table_markdown(rows))
+    return rows
+
+
+def degrade_files(sources: Sequence[Path], preset: str, out: Path, *, seed: int, scale: int) -> list[str]:
+    """Degrades pictures to OUT/STEM.png; the fixed presets cut them to multiples of 12 first. Returns what failed, a line each.
+
+    With two-order, the i-th picture is sample n = i of the pipeline."""
+    if preset != "two-order" and preset not in degrade.PRESETS:
+        raise UserError(f"unknown preset {preset!r}: {nearest(preset, [*degrade.PRESETS, 'two-order'])}")
+    targets = _targets(sources, lambda source: out / f"{source.stem}.png")
+    order = {source: n for n, source in enumerate(sources)}
+
+    def work(source: Path, target: Path) -> None:
+        hr = images.read(source)
+        try:
+            if preset == "two-order":
+                hr = images.crop_to_multiple(hr, scale)
+                pipeline = degrade.TwoOrder()
+                lr = pipeline.apply(images.to_float(hr).unsqueeze(0), pipeline.sample(seed, [order[source]]), scale)
+                images.write(target, images.to_uint8(lr[0]))
+            else:
+                hr = images.crop_to_multiple(hr, benchmark.CROP_HR)
+                images.write(target, degrade.fixed(hr, preset, seed=seed, scale=scale))
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from None
+
+    return _each(targets, work)
+
+
+def upscale_files(
+    sources: Sequence[Path],
+    model_path: Path,
+    out: Path | None,
+    *,
+    device: str = "auto",
+    tile: int = upscale.TILE,
+    max_pixels: int = images.MAX_PIXELS,
+    console: Console | None = None,
+) -> list[str]:
+    """Upscales pictures to OUT/STEM.png, or to STEM_x4.png beside each without `out`. Returns what failed, a line each."""
+    model = upscale.load(model_path, device=device, tile=tile)
+    targets = _targets(
+        sources, lambda source: (out or source.parent) / (f"{source.stem}.png" if out else f"{source.stem}_x{model.scale}.png")
+    )
+
+    def work(source: Path, target: Path) -> None:
+        upscale.upscale_file(model, source, target, max_pixels=max_pixels)
+        if console is not None:
+            console.print(f"{source} -> {target}", highlight=False, soft_wrap=True)
+
+    return _each(targets, work)
+
+
+def check(folders: Sequence[Path]) -> tuple[list[datasets.Record], list[str]]:
+    """Reads every picture of some folders, as training would; returns what was found, and what is wrong with it, a line each."""
+    records = datasets.examine(folders)
+    return records, [record.problem for record in records if record.problem]
+
+
+def info(path: Path) -> dict[str, Any]:
+    """What a model file says of itself, as plain values."""
+    found = checkpoint.load(path)
+    return {
+        "network": found.network.model_dump(mode="json"),
+        "scale": found.network.scale,
+        "parameters": checkpoint.parameter_count(found.weights),
+        "weights_key": found.weights_key,
+        "weights_sha256": found.weights_sha256,
+        **found.metadata,
+    }
+
+
+def _targets(sources: Sequence[Path], name: Callable[[Path], Path]) -> dict[Path, Path]:
+    """Source -> target. Raises UserError before any work when two sources share a target, or a target would overwrite a source."""
+    targets: dict[Path, Path] = {}
+    taken: dict[Path, Path] = {}
+    originals = {source.resolve() for source in sources}
+    for source in sources:
+        target = name(source)
+        if target.resolve() in taken:
+            raise UserError(f"{taken[target.resolve()]} and {source} would both be written to {target}: rename one")
+        if target.resolve() in originals:
+            raise UserError(f"{target} is one of the inputs and would be overwritten: use another --out")
+        taken[target.resolve()] = source
+        targets[source] = target
+    return targets
+
+
+def _each(targets: dict[Path, Path], work: Callable[[Path, Path], None]) -> list[str]:
+    failed: list[str] = []
+    for source, target in targets.items():
+        try:
+            work(source, target)
+        except UserError as error:
+            failed.append(str(error))
+    return failed
+
+
+def expand(inputs: Iterable[Path]) -> list[Path]:
+    """Files as they are; folders as the pictures below them."""
+    return [picture for path in inputs for picture in (images.find(path) if path.is_dir() else [path])]
+
+
+def _silent(console: Console | None) -> bool:
+    return console is None or not console.is_terminal
