@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -153,12 +154,14 @@ def _strip(name: str) -> str:
 
 def _unpickle(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "GLOBAL" in str(error) or "not an allowed" in str(error):
-            raise UserError(f"{path}: refused: it holds more than weights and could run code when opened") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old pickle protocols; what cannot be read is an error below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        if path.read_bytes()[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+            raise UserError(f"{path}: refused: it holds more than plain weights and could run code when opened") from None
         raise UserError(f"{path}: not a file of weights that PyTorch can read") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError, zipfile.BadZipFile):
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, IndexError, zipfile.BadZipFile):
         raise UserError(f"{path}: damaged, or not a file of weights that PyTorch can read") from None
 
 

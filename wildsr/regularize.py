@@ -8,6 +8,7 @@ A regulariser is its configuration and three pure functions: what it draws, what
 
 import sys
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Literal
@@ -141,8 +142,11 @@ class Attached:
         """Draws all chance of the coming step. `n`: HR pictures drawn since the start of the run; `progress`: share of the run in [0, 1].
 
         A pure function of (seed, n, progress): a step can be played again, and a resumed run draws what it would have drawn."""
-        for position, tap in enumerate(self._taps):
-            tap.begin(chance.torch_generator(self._seed, "regularizer", position, tap.regularizer.name, n), progress)
+        seen: Counter[tuple[str, str]] = Counter()
+        for tap in self._taps:
+            kind = tap.regularizer.name, tap.regularizer.site
+            tap.begin(chance.torch_generator(self._seed, "regularizer", *kind, seen[kind], n), progress)
+            seen[kind] += 1
 
     def losses(self) -> dict[str, Tensor]:
         """The regularisers' losses for the last forward in training mode, by name; {} when they only change features.

@@ -483,7 +483,7 @@ class _Bar:
             self._bar.stop()
 
     def advance(self, done: int, losses: Mapping[str, float]) -> None:
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in losses.items())
         self._bar.update(self._task, completed=done, losses=shown)
         if not self._console.is_terminal and (done % max(1, self._steps // 20) == 0 or done == self._steps):
             left = self._bar.tasks[0].time_remaining

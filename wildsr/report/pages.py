@@ -1,9 +1,10 @@
-"""Rows to tables, and to one self-contained HTML page that asks no network for anything. Needs neither torch nor a model."""
+"""One self-contained HTML page: tables, charts and pictures side by side. It asks no network for anything."""
 
 import base64
 import hashlib
 import html
 import io
+import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,22 +21,26 @@ from PIL import Image
 from wildsr import files
 from wildsr.config import nearest
 from wildsr.errors import UserError
+from wildsr.report.tables import (
+    BICUBIC,
+    DEGRADATIONS,
+    METRICS,
+    Row,
+    Summary,
+    degradations_of,
+    distinct,
+    join_cells,
+    models_of,
+    number,
+    plural,
+    read_records,
+    read_rows,
+    rows_file,
+    show,
+    signed,
+    summarize,
+)
 
-BICUBIC = "bicubic"
-DEGRADATIONS = {
-    "clean": "made smaller, nothing else",
-    "blur": "blur",
-    "noise": "noise",
-    "jpeg": "JPEG compression",
-    "b+n": "blur and noise",
-    "b+j": "blur and JPEG compression",
-    "n+j": "noise and JPEG compression",
-    "b+n+j": "blur, noise and JPEG compression",
-}
-METRICS = {"psnr": ("PSNR", " dB", 2), "ssim": ("SSIM", "", 4)}
-"""For each metric its name, its unit and its decimals."""
-TEXTS = ("model", "suite", "suite_version", "set", "image", "degradation", "metric", "space", "protocol")
-KEY = ("model", "set", "image", "degradation", "metric", "space")
 LIMIT = 14_900_000
 """Bytes of the largest page: under 15 MB."""
 PICTURES = 3
@@ -45,273 +50,7 @@ WINDOWS = (192, 128)
 POINTS = 400
 """Most points of one line of a chart."""
 
-Row = dict[str, Any]
 Curve = list[tuple[int, float]]
-
-
-# Rows
-
-
-def read_rows(paths: Sequence[Path]) -> list[Row]:
-    """Reads the rows of one or more `rows.jsonl` (a folder stands for the `rows.jsonl` in it), each measurement once.
-
-    Raises UserError naming the file: missing, empty, a key that lacks or has a wrong type, and rows that cannot be compared: another
-    suite, version, scale or seed, another protocol of one metric, one label for two weights, another input or ground truth, two values
-    for one measurement. A failure that another row mends is dropped."""
-    rows: dict[tuple[str, ...], Row] = {}
-    seen: dict[tuple[str, ...], tuple[Any, Path]] = {}
-    for path in (_rows_file(path) for path in paths):
-        for row in _read_records(path):
-            _check_row(row, path)
-            _check_agreement(seen, row, path)
-            key = tuple(row[name] for name in KEY)
-            old, new = number(rows[key]) if key in rows else None, number(row)
-            if old is not None and new is not None and old != new:
-                raise UserError(f"{path}: two values for {' / '.join(key)}: {old} and {new}: keep one of the two runs")
-            if old is None:
-                rows[key] = row
-    if not rows:
-        raise UserError("no rows.jsonl was given: pass the one that `wildsr bench` writes")
-    return list(rows.values())
-
-
-def _rows_file(path: Path) -> Path:
-    return Path(path) / "rows.jsonl" if Path(path).is_dir() else Path(path)
-
-
-def _read_records(path: Path) -> list[Row]:
-    try:
-        records = files.read_jsonl(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    if not records:
-        raise UserError(f"{path}: holds no records")
-    return records
-
-
-def _check_row(row: Row, path: Path) -> None:
-    for key in (*TEXTS, "scale", "value", "seed"):
-        if key not in row:
-            raise UserError(f"{path}: a row has no {key!r}: {json.dumps(row, ensure_ascii=False)[:200]}")
-        is_number = isinstance(row[key], int | float) and not isinstance(row[key], bool)
-        if not (isinstance(row[key], str) and row[key] if key in TEXTS else is_number or (key == "value" and row[key] is None)):
-            raise UserError(f"{path}: {key} = {row[key]!r} is not a {'text' if key in TEXTS else 'number'}")
-
-
-def _check_agreement(seen: dict[tuple[str, ...], tuple[Any, Path]], row: Row, path: Path) -> None:
-    """Raises UserError where `row` differs from an earlier one in what makes two results comparable."""
-    claims = {
-        "suite": (),
-        "suite_version": (),
-        "scale": (),
-        "seed": (),
-        "protocol": ("metric", "space"),
-        "weights_sha256": ("model",),
-        "hr_sha256": ("set", "image"),
-        "lr_sha256": ("set", "image", "degradation"),
-    }
-    for key, scope in claims.items():
-        value, place = row.get(key), [row[name] for name in scope]
-        # Only hashes may lack: bicubic has no weights, a failed row may have no input.
-        if value is None:
-            continue
-        old, file = seen.setdefault((key, *place), (value, path))
-        if old != value:
-            both = f"{old!r} in {file} and {value!r} in {path}" if file != path else f"{old!r} and {value!r}, both in {path}"
-            raise UserError(f"{key}{' of ' if place else ''}{' '.join(place)} differs: {both}: such results cannot be compared on one page")
-
-
-def number(row: Row) -> float | None:
-    """The measured value of a row; infinite for identical pictures, None for a failure."""
-    value = row["value"]
-    if row.get("error"):
-        return None
-    if row.get("infinite") or value == math.inf:
-        return math.inf
-    return float(value) if value is not None and math.isfinite(value) else None
-
-
-# Means
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A mean (None: nothing to average), the measurements that went into it, and those that were asked for."""
-
-    mean: float | None
-    count: int
-    expected: int
-
-    @property
-    def complete(self) -> bool:
-        """False where the model failed on a picture, so that its mean is over fewer than the others'."""
-        return self.count == self.expected
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The measurements of one metric in one colour space, and their means. `models` starts with bicubic where there is one.
-
-    `values` and `failures` have by (model, set, degradation) each picture's value or reason; `pictures` has by (set, degradation)
-    those that any model was measured on."""
-
-    metric: str
-    space: str
-    protocol: str
-    models: list[str]
-    sets: list[str]
-    degradations: list[str]
-    values: dict[tuple[str, str, str], dict[str, float]]
-    failures: dict[tuple[str, str, str], dict[str, str]]
-    pictures: dict[tuple[str, str], set[str]]
-
-    @property
-    def key(self) -> str:
-        return f"{self.metric}-{self.space}"
-
-    @property
-    def name(self) -> str:
-        return f"{METRICS.get(self.metric, (self.metric.upper(),))[0]} {self.space.upper()}"
-
-    @property
-    def unit(self) -> str:
-        return METRICS[self.metric][1] if self.metric in METRICS else ""
-
-    @property
-    def title(self) -> str:
-        return f"{self.name} in{self.unit}" if self.unit else self.name
-
-    def cell(self, model: str, of_set: str | None = None, degradation: str | None = None, over: str | None = None) -> Cell:
-        """A model's mean over pictures, or with `over` its mean gain over that model on the pictures that both have. None for the set or
-        the degradation: the mean over them, each weighing the same. An infinite value makes a mean infinite."""
-        if of_set is None:
-            return _join([self.cell(model, name, degradation, over) for name in self.sets])
-        if degradation is None:
-            return _join([self.cell(model, of_set, name, over) for name in self.degradations])
-        mine, expected = self.values.get((model, of_set, degradation), {}), len(self.pictures.get((of_set, degradation), ()))
-        if over is None:
-            return Cell(_mean(mine.values()), len(mine), expected)
-        theirs = self.values.get((over, of_set, degradation), {})
-        shared = sorted(mine.keys() & theirs.keys())
-        ours, others = _mean(mine[image] for image in shared), _mean(theirs[image] for image in shared)
-        return Cell(None if ours is None or others is None else _mean([ours - others]), len(shared), expected)
-
-    def gain(self, model: str, over: str, of_set: str | None = None, degradation: str | None = None) -> str:
-        """A gain as it is shown, with its sign."""
-        return signed(self.cell(model, of_set, degradation, over).mean, self.metric)
-
-    def count(self, of_set: str | None = None) -> str:
-        """ "5 pictures": the distinct pictures of a set, or of all sets."""
-        found = {(name, image) for (name, _), images in self.pictures.items() for image in images if of_set in (None, name)}
-        return plural(len(found), "picture")
-
-    def best(self) -> list[str]:
-        """The models with the highest mean over everything, as shown, among those that answered every picture; several where they tie."""
-        means = {model: cell.mean for model in self.models if (cell := self.cell(model)).complete and cell.mean is not None}
-        return [model for model, mean in means.items() if show(mean, self.metric) == show(max(means.values()), self.metric)]
-
-    def failure_notes(self) -> list[str]:
-        """A sentence for each model, set and degradation with failed pictures."""
-        return [
-            f"{model} on {name} {degradation}: {len(found)} of {len(self.pictures[name, degradation])} failed "
-            f"({', '.join(dict.fromkeys(found.values()))[:300]})"
-            for (model, name, degradation), found in self.failures.items()
-        ]
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    values = list(values)
-    mean = sum(values) / len(values) if values else math.nan
-    return None if math.isnan(mean) else mean
-
-
-def _join(cells: list[Cell]) -> Cell:
-    means = [cell.mean for cell in cells if cell.mean is not None]
-    return Cell(_mean(means), sum(cell.count for cell in cells), sum(cell.expected for cell in cells))
-
-
-def summarize(rows: Sequence[Row], metric: str, space: str) -> Summary:
-    """The rows of one metric and space by model, set and degradation; failures are kept apart, out of the means.
-
-    Raises UserError where no row has this metric and space, or bicubic has none: plain enlargement must be visible in each table."""
-    chosen = [row for row in rows if (row["metric"], row["space"]) == (metric, space)]
-    if not chosen:
-        there = ", ".join(sorted({f"{row['metric']} {row['space']}" for row in rows}))
-        raise UserError(f"no rows of {metric} {space}: there is {there or 'nothing'}")
-    if all(row["model"] != BICUBIC for row in chosen):
-        raise UserError(f"no bicubic rows of {metric} {space}: add the word bicubic to the bench command")
-    values: dict[tuple[str, str, str], dict[str, float]] = {}
-    failures: dict[tuple[str, str, str], dict[str, str]] = {}
-    pictures: dict[tuple[str, str], set[str]] = {}
-    for row in chosen:
-        key, value = (row["model"], row["set"], row["degradation"]), number(row)
-        pictures.setdefault(key[1:], set()).add(row["image"])
-        if value is None:
-            failures.setdefault(key, {})[row["image"]] = str(row.get("error") or "no value")
-        else:
-            values.setdefault(key, {})[row["image"]] = value
-    sets, degradations = distinct(chosen, "set"), _degradations(chosen)
-    return Summary(metric, space, chosen[0]["protocol"], _models(rows), sets, degradations, values, failures, pictures)
-
-
-def distinct(rows: Iterable[Row], key: str) -> list[Any]:
-    """The values of a key in their order of appearance, without None."""
-    return list(dict.fromkeys(row[key] for row in rows if row.get(key) is not None))
-
-
-def _models(rows: Iterable[Row]) -> list[str]:
-    return sorted(distinct(rows, "model"), key=lambda model: model != BICUBIC)
-
-
-def _degradations(rows: Iterable[Row]) -> list[str]:
-    known = list(DEGRADATIONS)
-    return sorted(distinct(rows, "degradation"), key=lambda name: known.index(name) if name in known else len(known))
-
-
-def show(value: float | None, metric: str) -> str:
-    """A number as it is shown: PSNR with 2 decimals, others with 4; ∞; – for none."""
-    decimals = METRICS[metric][2] if metric in METRICS else 4
-    return "–" if value is None else "∞" if value == math.inf else f"{value:.{decimals}f}"
-
-
-def signed(value: float | None, metric: str) -> str:
-    """A difference as it is shown, with +, − or, where it rounds to nothing, ±."""
-    size = show(None if value is None else abs(value), metric)
-    return size if value is None else f"±{size}" if not size.strip("0.") else f"+{size}" if value > 0 else f"−{size}"
-
-
-def plural(count: int, word: str) -> str:
-    """ "1 set", "2 sets"."""
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
-def table_markdown(rows: Sequence[Row], metric: str = "psnr", space: str = "rgb") -> str:
-    """Markdown: a line that says what was measured and how, and a table for each set, bicubic first; a † marks a mean over fewer
-    pictures. Raises UserError as `summarize` does."""
-
-    def plain(words: str) -> str:
-        return html.escape(" ".join(words.split()), quote=False).replace("|", "\\|").replace("*", "\\*").replace("`", "\\`")
-
-    summary, first = summarize(rows, metric, space), rows[0]
-    code = ", ".join(map(str, distinct(rows, "code_version"))) or "unknown"
-    facts = f"suite {first['suite']} {first['suite_version']}, ×{first['scale']}, seed {first['seed']}, protocol {summary.protocol}"
-    lines = [plain(f"{summary.title}, higher is better; {facts}, code {code}."), ""]
-    for name in summary.sets:
-        lines += [f"**{plain(name)}** ({summary.count(name)})", ""]
-        lines += ["| " + " | ".join(["model", *map(plain, summary.degradations), "mean"]) + " |"]
-        lines += ["| --- |" + " ---: |" * (len(summary.degradations) + 1)]
-        for model in summary.models:
-            cells = [summary.cell(model, name, degradation) for degradation in [*summary.degradations, None]]
-            lines += ["| " + " | ".join([plain(model), *(show(cell.mean, metric) + "†" * (not cell.complete) for cell in cells)]) + " |"]
-        lines += [""]
-    if summary.failures:
-        lines += [f"† mean over fewer pictures, as the model failed: {plain('; '.join(summary.failure_notes()))}.", ""]
-    return "\n".join(lines)
-
-
-# HTML
 
 
 class Html(str):
@@ -320,7 +59,7 @@ class Html(str):
 
 @cache
 def _asset(name: str) -> Html:
-    return Html(resources.files("wildsr").joinpath(f"report_assets/{name}").read_text(encoding="utf-8"))
+    return Html(resources.files("wildsr.report").joinpath(name).read_text(encoding="utf-8"))
 
 
 @cache
@@ -330,7 +69,7 @@ def _parts() -> dict[str, Template]:
 
 
 def fill(part: str, **values: Any) -> Html:
-    """A part of report_assets/parts.html with its fields filled: Html and lists of Html as they are, all else escaped."""
+    """A part of parts.html with its fields filled: Html and lists of Html as they are, all else escaped."""
 
     def safe(value: Any) -> str:
         return value if isinstance(value, Html) else "".join(map(safe, value)) if isinstance(value, list) else html.escape(str(value))
@@ -410,9 +149,7 @@ def _tables(summary: Summary, look: Look) -> Html:
 def _verdict(summary: Summary, look: Look) -> Html:
     """Three cards: which model generalises best, where bicubic wins, and clean against degraded input."""
     metric, best = summary.metric, summary.best()
-    cells = [
-        (name, degradation) for name in summary.sets for degradation in summary.degradations if (name, degradation) in summary.pictures
-    ]
+    cells = [cell for cell in itertools.product(summary.sets, summary.degradations) if cell in summary.pictures]
     winner = fill("nobody")
     if best:
         gains = {"over bicubic": BICUBIC, f"over the baseline {look.baseline}": look.baseline}
@@ -426,13 +163,12 @@ def _verdict(summary: Summary, look: Look) -> Html:
             lead = sum(all(summary.gain(best[0], other, *cell)[0] in "+–" for other in others) for cell in cells)
             lines.append(fill("gain-line", gain=f"{lead} of {len(cells)}", words="cells (set × degradation) led"))
         names = [look.label(model) for model in best] + [Html(" <small>tie</small>")] * (len(best) > 1)
-        winner = fill(
-            "winner", names=names, mean=f"{show(summary.cell(best[0]).mean, metric)}{summary.unit or ' ' + summary.name}", lines=lines
-        )
+        mean = show(summary.cell(best[0]).mean, metric) + (summary.unit or f" {summary.name}")
+        winner = fill("winner", names=names, mean=mean, lines=lines)
     losses, levels = [], []
     hard = [degradation for degradation in summary.degradations if degradation != "clean"]
     for model in summary.models:
-        degraded = _join([summary.cell(model, None, degradation) for degradation in hard]).mean
+        degraded = join_cells([summary.cell(model, None, degradation) for degradation in hard]).mean
         clean = summary.cell(model, None, "clean").mean
         levels.append(fill("level", label=look.label(model), clean=show(clean, metric), degraded=show(degraded, metric)))
         if model != BICUBIC:
@@ -467,7 +203,7 @@ def _gain_chart(summary: Summary, look: Look) -> Html:
     gains = {key: gain for key, gain in cells.items() if gain is not None and math.isfinite(gain)}
     if not gains:
         return Html()
-    height, low, high = 220, min(0.0, *gains.values(), 0.0), max(0.0, *gains.values(), 0.0)
+    height, low, high = 220, min(0.0, *gains.values()), max(0.0, *gains.values())
     pad = (high - low or 1) * 0.08
     low, high = low - pad, high + pad
 
@@ -567,7 +303,7 @@ def read_run(folder: Path) -> Run:
     """Reads `log.jsonl` and, where there is one, `config.json`. Of a step that stands twice the later record counts; steps beyond the
     one that a resumed run began from are dropped, as it went on without them. Raises UserError naming the file."""
     steps: dict[str, dict[int, dict[str, Any]]] = {"losses": {}, "scores": {}}
-    for record in _read_records(Path(folder) / "log.jsonl"):
+    for record in read_records(Path(folder) / "log.jsonl"):
         kind, step = {"step": "losses", "val": "scores"}.get(str(record.get("event"))), record.get("step")
         first = record.get("first_step")
         if record.get("event") == "start" and isinstance(first, int):
@@ -641,17 +377,18 @@ def window(picture: np.ndarray, side: int, scale: int) -> tuple[int, int, int, i
 
 def _shots(rows: Sequence[Row], folders: Sequence[Path], side: int) -> Iterator[Shot]:
     """The first pictures of each set by name; the first of every set comes first, so that a cap cuts the last."""
-    scale, models, degradations = int(rows[0]["scale"]), _models(rows), _degradations(rows)
+    scale, models, degradations = int(rows[0]["scale"]), models_of(rows), degradations_of(rows)
     images: dict[str, list[str]] = {name: sorted({row["image"] for row in rows if row["set"] == name}) for name in distinct(rows, "set")}
     measured = {(row["set"], row["image"], row["degradation"]) for row in rows}
     for name, image in ((name, found[rank]) for rank in range(PICTURES) for name, found in images.items() if rank < len(found)):
         truth = whole = _picture(folders, "hr", name, image)
+        box: tuple[int, int, int, int] | None = None
         for degradation in (degradation for degradation in degradations if (name, image, degradation) in measured):
             pictures = {model: _picture(folders, "images", name, degradation, model, image) for model in models}
             whole = whole if whole is not None else next((picture for picture in pictures.values() if picture is not None), None)
             if whole is None:
                 continue
-            box = window(whole, side, scale)
+            box = box or window(whole, side, scale)
             crops = {model: crop for model, picture in pictures.items() if (crop := _cut(picture, box, whole.shape)) is not None}
             given = _cut(_picture(folders, "lr", name, degradation, image), box, whole.shape, scale)
             if crops:
@@ -685,9 +422,8 @@ def _payload(rows: Sequence[Row], summaries: Sequence[Summary], folders: Sequenc
         for shot in _shots(rows, folders, side):
             sides: list[dict[str, Any]] = [] if shot.given is None else [{"id": "input", "name": "input", "uri": _data_uri(shot.given)}]
             for model, crop in shot.crops.items():
-                sides.append(
-                    {"id": f"model:{model}", "name": model, "uri": _data_uri(crop), "scores": scores.get((*shot.place, model), {})}
-                )
+                measured = scores.get((*shot.place, model), {})
+                sides.append({"id": f"model:{model}", "name": model, "uri": _data_uri(crop), "scores": measured})
             name, image, degradation = shot.place
             key = f"{name}/{image}"
             truth = {} if shot.truth is None or key in payload["truths"] else {key: _data_uri(shot.truth)}
@@ -721,7 +457,7 @@ def _comparison(payload: dict[str, Any], summary: Summary, look: Look) -> Html:
         "comparison",
         side=max(max(shot["size"]) for shot in payload["shots"]),
         count=PICTURES,
-        degradations=[fill("degradation", name=name, long=DEGRADATIONS.get(name, name)) for name in _degradations(payload["shots"])],
+        degradations=[fill("degradation", name=name, long=DEGRADATIONS.get(name, name)) for name in degradations_of(payload["shots"])],
         right=f"model:{best}",
         first=f"{shot['set']} {shot['image']}, {shot['degradation']}",
         stills=[fill("still", uri=side["uri"], name=side["name"]) for side in [*shot["sides"], *truth]],
@@ -734,30 +470,20 @@ def _comparison(payload: dict[str, Any], summary: Summary, look: Look) -> Html:
 
 def _method(rows: Sequence[Row], summaries: Sequence[Summary], look: Look) -> Html:
     """How it was measured, and with which weights."""
-    first = rows[0]
 
     def listed(key: str, some: Sequence[Row] = rows, none: str = "not recorded") -> str:
         return ", ".join(map(str, distinct(some, key))) or none
 
-    facts = {
-        "Suite": f"{first['suite']}, version {first['suite_version']}",
-        "Scale": f"×{first['scale']}",
-        "Seed of the degradations": first["seed"],
-        "Protocol": "; ".join(f"{summary.name}: {summary.protocol}" for summary in summaries),
-        "Border left out of the metrics": f"{listed('crop')} pixels",
-        "Made smaller with": listed("resizer"),
-        "Pictures": "; ".join(f"{name}: {summaries[0].count(name)}" for name in summaries[0].sets),
-        "Code": listed("code_version"),
-        "Bicubic": "PIL’s bicubic enlargement of the same input",
-        "Gains": "mean difference over the pictures that both models answered",
-    }
+    facts = {key: listed(key) for key in ("suite", "suite_version", "scale", "seed", "crop", "resizer", "code_version")}
+    protocols = "; ".join(f"{summary.name}: {summary.protocol}" for summary in summaries)
+    pictures = "; ".join(f"{name}: {summaries[0].count(name)}" for name in summaries[0].sets)
     models = []
-    for model in _models(rows):
+    for model in models_of(rows):
         mine = [row for row in rows if row["model"] == model]
         hashes = [fill("hash", full=value, short=str(value)[:12]) for value in distinct(mine, "weights_sha256")]
         words = {"key": listed("weights_key", mine, "–"), "dtype": listed("dtype", mine, "–"), "tile": listed("tile", mine, "none")}
         models.append(fill("weights", label=look.label(model), hashes=hashes or "none", **words))
-    return fill("method", facts=[fill("fact", name=name, value=value) for name, value in facts.items()], models=models)
+    return fill("method", protocols=protocols, pictures=pictures, models=models, **facts)
 
 
 def _switch(kind: str, label: str, choices: dict[str, str]) -> Html:
@@ -774,7 +500,7 @@ def page(rows_paths: Sequence[Path], run_dirs: Sequence[Path] = (), *, baseline:
     rows = read_rows(rows_paths)
     found = sorted(set(map(tuple, ([row["metric"], row["space"]] for row in rows))), key=lambda pair: (pair[0] not in METRICS, pair))
     summaries = [summarize(rows, metric, space) for metric, space in found]
-    models, first, summary = _models(rows), rows[0], summaries[0]
+    models, first, summary = models_of(rows), rows[0], summaries[0]
     if baseline is not None and baseline not in models:
         raise UserError(f"baseline {baseline!r} is no model of these rows: {nearest(baseline, models)}")
     runs: list[Run] = []
@@ -787,7 +513,8 @@ def page(rows_paths: Sequence[Path], run_dirs: Sequence[Path] = (), *, baseline:
     title = title or f"Super-resolution ×{first['scale']}, measured on {first['suite']}"
     about = (
         f"{plural(len(models) - 1, 'model')} against bicubic on {plural(len(summary.sets), 'set')} ({summary.count()}) under "
-        f"{plural(len(summary.degradations), 'degradation')}. Suite {first['suite']} {first['suite_version']}, seed {first['seed']}."
+        f"{plural(len(summary.degradations), 'degradation')}. "
+        f"Suite {first['suite']}, version {first['suite_version']}, seed {first['seed']}."
     )
 
     def block(one: Summary, body: str) -> Html:
@@ -813,7 +540,7 @@ def page(rows_paths: Sequence[Path], run_dirs: Sequence[Path] = (), *, baseline:
         "method": _method(rows, summaries, look),
     }
     room = LIMIT - 200_000 - len(fill("page", comparison="", data="", **fields).encode())
-    payload = _payload(rows, summaries, [_rows_file(path).parent for path in rows_paths], room)
+    payload = _payload(rows, summaries, [rows_file(path).parent for path in rows_paths], room)
     # Escaping every "<" keeps a name from ending the script block; JSON reads it back the same.
     data = json.dumps(payload | {"metrics": metrics}, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     return fill("page", comparison=_comparison(payload, summary, look), data=Html(data), **fields) + "\n"

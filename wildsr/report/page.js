@@ -89,6 +89,7 @@ document.addEventListener("DOMContentLoaded", () => {
       find(tag).textContent = side.name;
     }
     slider.setAttribute("aria-label", `Divide between ${one.name} on the left and ${other.name} on the right`);
+    find("shown").textContent = `${shot.set} ${shot.image}, ${shot.degradation}`;
     strip.replaceChildren(...sides.map((side) => tile(side)));
     moveDivide();
   }
@@ -99,6 +100,7 @@ document.addEventListener("DOMContentLoaded", () => {
     button.append(element("img", "", { src: side.uri, alt: "" }), element("b", side.name), element("span", score));
     const place = [[left, "left"], [right, "right"]].filter(([select]) => select.value === side.id).map(([, word]) => word);
     if (place.length) button.append(element("i", place.join(" and ")));
+    button.dataset.side = side.id;
     press([button], () => right.value === side.id);
     button.addEventListener("click", () => {
       right.value = side.id;

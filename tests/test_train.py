@@ -1,0 +1,360 @@
+"""Training: pure functions of images seen, resume to the bit, extension, fine-tuning, and how a run stops."""
+
+import json
+import math
+import os
+import signal
+
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from wildsr import checkpoint, config, datasets, files
+from wildsr.degrade import unsharp_mask
+from wildsr.errors import UserError
+from wildsr.networks import SRResNet, SRResNetConfig
+from wildsr.regularize import FeatureAlignment, FeatureDropout
+from wildsr.train import SCHEDULES, Samples, TrainConfig, TrainingDivergedError, _average, train
+
+QUIET = Console(quiet=True)
+CPU = torch.device("cpu")
+
+
+def change(run: TrainConfig, **values) -> TrainConfig:
+    return config.build(TrainConfig, {**run.dump(), **values})
+
+
+def run(configuration, pictures, where, **options):
+    return train(configuration, [pictures], where, device="cpu", console=QUIET, **options)
+
+
+def log(where, event):
+    return [record for record in files.read_jsonl(where / "log.jsonl") if record["event"] == event]
+
+
+class Stop(Exception):
+    pass
+
+
+# ------------------------------------------------------------------------------------------------------------------------ samples
+
+
+def test_any_sample_can_be_made_again_from_its_number(tiny, pictures):
+    tiny = change(tiny, regularizers=[{"name": "alignment"}])
+    records = datasets.examine([pictures])
+    lr, hr = Samples(tiny, records, CPU).batch(6, 3)
+    assert lr.shape == (6, 3, 8, 8)
+    assert hr.shape == (6, 3, 16, 16)
+    for i in (2, 0, 1):
+        views, target = Samples(tiny, records, CPU)(6 + i)
+        assert torch.equal(lr[i], views[0])
+        assert torch.equal(lr[3 + i], views[1])
+        assert torch.equal(hr[i], target)
+        assert torch.equal(hr[3 + i], target)
+    assert not torch.equal(lr[0], lr[3])
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_views_and_the_target_show_the_same_window(tiny, pictures, scale):
+    """With a pipeline that hardly degrades, an LR patch is the target made smaller (grey, for JPEG halves the colours' resolution)."""
+    for path in pictures.iterdir():
+        Image.open(path).convert("L").save(path)
+    gentle = {"sigma": [0.2, 0.2], "sinc_probability": 0, "resize_probabilities": [0, 0, 1], "gaussian_probability": 1}
+    gentle |= {"gaussian_sigma": [0, 0], "jpeg_quality": [99, 99], "resize_range": [1, 1]}
+    degradation = {"canvas": 98, "first": gentle, "second": gentle, "final_sinc_probability": 0}
+    tiny = change(tiny, scale=scale, degradation=degradation, regularizers=[{"name": "alignment"}])
+    samples = Samples(tiny, datasets.examine([pictures]), CPU)
+    for n in range(6):
+        views, target = samples(n)
+        small = torch.nn.functional.interpolate(target[None], scale_factor=1 / scale, mode="area")[0]
+        for view in views:
+            assert (view - small).abs().mean() < 0.04
+        assert (views[0] - small.roll(2, -1)).abs().mean() > (views[0] - small).abs().mean()
+
+
+def test_sharpening_applies_to_the_target_and_to_what_is_degraded(tiny, pictures):
+    records = datasets.examine([pictures])
+    plain, sharp = Samples(tiny, records, CPU), Samples(change(tiny, target_usm=True), records, CPU)
+    (lr, target), (sharp_lr, sharp_target) = plain(1), sharp(1)
+    assert not torch.equal(lr, sharp_lr)
+    canvas = unsharp_mask(plain.canvases(1)[None] / 255)[0]
+    windows = canvas.unfold(1, 16, 2).unfold(2, 16, 2)
+    assert (windows - sharp_target[:, None, None]).abs().amax((0, 3, 4)).min() < 1e-6
+    assert not torch.equal(target, sharp_target)
+
+
+# ---------------------------------------------------------------------------------------------------------------------- the result
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("regularizers", [(), (FeatureDropout(p=0.5), FeatureAlignment())], ids=["plain", "regularised"])
+def test_a_run_that_breaks_off_anywhere_ends_the_same_to_the_byte(tiny, pictures, tmp_path, precision, regularizers):
+    tiny = tiny.model_copy(update={"precision": precision, "regularizers": regularizers})
+    whole = run(tiny, pictures, tmp_path / "whole")
+
+    def fail(_):
+        raise Stop
+
+    with pytest.raises(Stop):  # at step 3, one step after a save
+        run(tiny, pictures, tmp_path / "broken", validate=fail)
+    assert [record["step"] for record in log(tmp_path / "broken", "save")] == [2]
+    again = run(tiny, pictures, tmp_path / "broken")
+    assert [record["first_step"] for record in log(tmp_path / "broken", "start")] == [0, 2]
+    for name in ("model.safetensors", "raw.safetensors", "snapshots/00000004.safetensors"):
+        assert (whole.parent / name).read_bytes() == (again.parent / name).read_bytes()
+    assert again.read_bytes() != (again.parent / "raw.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("values", [{"seed": 1}, {"learning_rate": 2e-3}, {"target_usm": True}, {"regularizers": [{"name": "dropout"}]}])
+def test_what_is_configured_reaches_the_weights(tiny, pictures, tmp_path, values):
+    first = checkpoint.load(run(tiny, pictures, tmp_path / "a"))
+    second = checkpoint.load(run(change(tiny, **values), pictures, tmp_path / "b"))
+    assert first.weights_sha256 != second.weights_sha256
+
+
+def test_training_reduces_the_loss(tiny, pictures, tmp_path):
+    blurred = {"sigma": [1.5, 1.5], "sinc_probability": 0, "family_probabilities": [1, 0, 0, 0, 0, 0], "gaussian_probability": 1}
+    blurred |= {"resize_probabilities": [0, 0, 1], "gaussian_sigma": [1, 1], "jpeg_quality": [95, 95]}
+    tiny = change(tiny, steps=160, network={"channels": 8, "blocks": 1}, learning_rate=5e-3, save_every=100, snapshot_every=100)
+    tiny = change(tiny, degradation={"canvas": 96, "first": blurred, "second": blurred, "final_sinc_probability": 0})
+    lr, hr = Samples(tiny, datasets.examine([pictures]), CPU).batch(10_000, 16)
+    trained = checkpoint.build(checkpoint.load(run(tiny, pictures, tmp_path / "run")))
+    bilinear = torch.nn.functional.interpolate(lr, scale_factor=2, mode="bilinear")
+    with torch.no_grad():
+        assert (trained(lr) - hr).abs().mean() < 0.9 * (bilinear - hr).abs().mean()
+
+
+def test_bookkeeping_touches_no_byte_of_the_model(tiny, pictures, tmp_path):
+    first = run(tiny, pictures, tmp_path / "a")
+    second = run(change(tiny, save_every=5, log_every=3, snapshot_every=50), pictures, tmp_path / "b")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_model_files_say_where_they_come_from_and_hold_no_path_or_time(tiny, pictures, tmp_path):
+    path = run(change(tiny, regularizers=[{"name": "dropout", "p": 0.5}]), pictures, tmp_path / "some-run")
+    found = checkpoint.load(path)
+    assert found.weights_key == "ema"
+    assert checkpoint.load(path.parent / "raw.safetensors").weights_key == "raw"
+    assert found.metadata["images_seen"] == 12
+    assert found.metadata["regularizers"] == [{"site": "last", "name": "dropout", "p": 0.5}]
+    assert found.metadata["data_fingerprint"] == datasets.fingerprint(datasets.examine([pictures]))
+    assert found.metadata["code_version"] == files.code_version()
+    assert "save_every" not in found.metadata["config"]
+    head = path.read_bytes()[:8000]
+    assert b"some-run" not in head
+    assert str(tmp_path).encode() not in head
+
+
+def test_the_learning_rate_follows_the_schedule():
+    assert [SCHEDULES["cosine"](progress) for progress in (0, 0.5, 1)] == pytest.approx([1, 0.5, 0])
+    assert SCHEDULES["constant"](0.9) == 1
+
+
+def test_logged_rate_is_that_of_the_steps_already_done(tiny, pictures, tmp_path):
+    run(tiny, pictures, tmp_path / "run")
+    rates = [record["lr"] for record in log(tmp_path / "run", "step")]
+    assert rates == pytest.approx([1e-3 * 0.5 * (1 + math.cos(math.pi * i / 6)) for i in range(6)])
+
+
+def test_averaging_includes_buffers():
+    mean, net = torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2)
+    net.weight.data += 1
+    net.running_mean += 4
+    net.num_batches_tracked += 7
+    _average(mean, net, decay=0.75)
+    assert mean.weight.tolist() == [1.25, 1.25]
+    assert mean.running_mean.tolist() == [1.0, 1.0]
+    assert mean.num_batches_tracked == 7
+
+
+def test_gradient_clipping_acts(tiny, pictures, tmp_path):
+    """Under Adam one clipped step looks like another; the second moment tells."""
+    one = change(tiny, steps=1)
+    run(one, pictures, tmp_path / "free")
+    run(change(one, clip_norm=1e-4), pictures, tmp_path / "clipped")
+    norms = []
+    for name in ("free", "clipped"):
+        _, groups = checkpoint.load_state(tmp_path / name / "state")
+        norms.append(sum(value.sum().item() for value in groups["exp_avg_sq"].values()) ** 0.5)
+    # exp_avg_sq after one step is (1 - beta2) times the squared gradient.
+    assert norms[1] == pytest.approx(1e-4 * (1 - tiny.betas[1]) ** 0.5, rel=1e-3)
+    assert norms[0] > 10 * norms[1]
+
+
+def test_scores_come_from_averaged_weights_in_float32(tiny, pictures, tmp_path):
+    seen = []
+    x = torch.rand(1, 3, 8, 8)
+
+    def validate(sr):
+        seen.append(sr(x))
+        return {"score": float(len(seen))}
+
+    path = run(change(tiny, precision="bf16"), pictures, tmp_path / "run", validate=validate)
+    assert [(record["step"], record["scores"]) for record in log(path.parent, "val")] == [(3, {"score": 1.0}), (6, {"score": 2.0})]
+    net = checkpoint.build(checkpoint.load(path)).to(memory_format=torch.channels_last)
+    torch.testing.assert_close(seen[-1], net(x).clamp(0, 1), rtol=0, atol=1e-6)
+    assert seen[-1].dtype == torch.float32
+
+
+def test_tensorboard_holds_scalars_and_previews(tiny, pictures, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run(tiny, pictures, tmp_path / "run", validate=lambda sr: {"psnr": 30.0})
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    assert {"loss/pixel", "lr", "val/psnr"} <= set(tags["scalars"])
+    assert tags["images"] == ["input, output, target"]
+    assert [event.step for event in events.Scalars("loss/pixel")] == [1, 2, 3, 4, 5, 6]
+
+
+# ------------------------------------------------------------------------------------------------------ going on, and starting from
+
+
+def test_a_finished_run_started_again_changes_nothing(tiny, pictures, tmp_path):
+    path = run(tiny, pictures, tmp_path / "run")
+    before, time = path.read_bytes(), path.stat().st_mtime_ns
+    run(tiny, pictures, tmp_path / "run")
+    assert path.read_bytes() == before
+    assert path.stat().st_mtime_ns == time
+    assert log(tmp_path / "run", "start")[-1]["first_step"] == 6
+
+
+def test_a_model_lost_between_state_and_export_is_written_again(tiny, pictures, tmp_path):
+    path = run(tiny, pictures, tmp_path / "run")
+    before = path.read_bytes()
+    path.unlink()
+    run(tiny, pictures, tmp_path / "run")
+    assert path.read_bytes() == before
+
+
+def test_a_finished_run_can_be_extended_and_its_rate_is_the_longer_runs(tiny, pictures, tmp_path):
+    run(tiny, pictures, tmp_path / "run")
+    run(change(tiny, steps=10), pictures, tmp_path / "run")
+    assert [record["first_step"] for record in log(tmp_path / "run", "start")] == [0, 6]
+    rates = {record["step"]: record["lr"] for record in log(tmp_path / "run", "step")}
+    assert rates[7] == pytest.approx(1e-3 * 0.5 * (1 + math.cos(math.pi * 6 / 10)))
+    segments = json.loads((tmp_path / "run" / "run.json").read_text())["segments"]
+    assert [(segment["first_step"], segment["steps"]) for segment in segments] == [(0, 6), (6, 10)]
+    assert (tmp_path / "run" / "snapshots" / "00000004.safetensors").exists()
+
+
+def test_another_configuration_is_refused_and_the_difference_shown(tiny, pictures, tmp_path):
+    run(tiny, pictures, tmp_path / "run")
+    with pytest.raises(UserError, match=r"another configuration: network.channels was 4 and is 8, seed was 0 and is 3"):
+        run(change(tiny, seed=3, network={"channels": 8, "blocks": 1}), pictures, tmp_path / "run")
+    with pytest.raises(UserError, match=r"6 steps are done already"):
+        run(change(tiny, steps=4), pictures, tmp_path / "run")
+    assert log(tmp_path / "run", "start")[-1]["steps"] == 6
+
+
+def test_an_unfinished_run_cannot_be_extended(tiny, pictures, tmp_path):
+    def fail(_):
+        raise Stop
+
+    with pytest.raises(Stop):
+        run(tiny, pictures, tmp_path / "run", validate=fail)
+    with pytest.raises(UserError, match=r"2 of 6 steps are done; only a finished run can be extended"):
+        run(change(tiny, steps=9), pictures, tmp_path / "run")
+
+
+def test_other_pictures_are_refused(tiny, pictures, tmp_path):
+    run(tiny, pictures, tmp_path / "run")
+    (pictures / "picture0.png").unlink()
+    with pytest.raises(UserError, match="other pictures"):
+        run(tiny, pictures, tmp_path / "run")
+
+
+def test_fine_tuning_starts_from_the_weights_and_records_them(tiny, pictures, tmp_path):
+    origin = run(tiny, pictures, tmp_path / "first")
+    slow = change(tiny, steps=1, learning_rate=1e-12)
+    path = run(slow, pictures, tmp_path / "second", init=origin)
+    first, second = checkpoint.load(origin), checkpoint.load(path)
+    for name, tensor in first.weights.items():
+        torch.testing.assert_close(second.weights[name], tensor, rtol=0, atol=1e-9)
+    assert second.metadata["init"] == {"weights_sha256": first.weights_sha256, "weights_key": "ema"}
+    assert first.metadata["init"] is None
+    with pytest.raises(UserError, match="--init was .* and is none"):
+        run(slow, pictures, tmp_path / "second")
+
+
+def test_fine_tuning_from_another_projects_file_and_from_another_network(tiny, pictures, tmp_path):
+    torch.save({"params": SRResNet(SRResNetConfig(channels=4, blocks=1, scale=2)).state_dict()}, tmp_path / "net_g.pth")
+    run(change(tiny, steps=1), pictures, tmp_path / "run", init=tmp_path / "net_g.pth")
+    with pytest.raises(UserError, match=r"holds srresnet ×2 \(4 channels, 1 blocks\), the run asks for srresnet ×2 \(6 channels"):
+        run(change(tiny, network={"channels": 6, "blocks": 1}), pictures, tmp_path / "other", init=tmp_path / "net_g.pth")
+
+
+# ------------------------------------------------------------------------------------------------------------------- how it stops
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_name_and_step_and_keeps_the_last_save(tiny, pictures, tmp_path, monkeypatch):
+    original = torch.nn.functional.l1_loss
+    calls = []
+
+    def diverge(sr, hr):
+        calls.append(1)
+        return original(sr, hr) * (float("nan") if len(calls) == 4 else 1)
+
+    monkeypatch.setattr("wildsr.train.F.l1_loss", diverge)
+    with pytest.raises(TrainingDivergedError, match=r"loss 'pixel' is nan at step 4"):
+        run(tiny, pictures, tmp_path / "run")
+    assert checkpoint.load_state(tmp_path / "run" / "state")[0] == 2
+    assert checkpoint.load(tmp_path / "run").metadata["images_seen"] == 4
+
+
+def test_weights_that_are_not_finite_are_never_saved(tiny, pictures, tmp_path):
+    with pytest.raises(TrainingDivergedError):
+        run(change(tiny, learning_rate=1e38, save_every=1, schedule="constant"), pictures, tmp_path / "run")
+    state = checkpoint.load_state(tmp_path / "run" / "state")
+    assert state is None or all(tensor.isfinite().all() for group in state[1].values() for tensor in group.values())
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_saves_first(tiny, pictures, tmp_path, number, expected):
+    def interrupt(_):
+        os.kill(os.getpid(), number)
+        return {}
+
+    before = signal.getsignal(number)
+    with pytest.raises(expected) as stop:
+        run(tiny, pictures, tmp_path / "run", validate=interrupt)
+    assert expected is KeyboardInterrupt or stop.value.code == 143
+    assert checkpoint.load_state(tmp_path / "run" / "state")[0] == 3
+    assert signal.getsignal(number) == before
+    whole = run(tiny, pictures, tmp_path / "whole")
+    assert run(tiny, pictures, tmp_path / "run").read_bytes() == whole.read_bytes()
+
+
+# ------------------------------------------------------------------------------------------------------------------ configuration
+
+
+def test_scale_is_passed_to_the_network_and_stands_once_in_the_file():
+    scaled = TrainConfig(scale=2, network=SRResNetConfig(channels=8))
+    assert scaled.network.scale == 2
+    assert "scale" not in scaled.dump()["network"]
+    assert config.build(TrainConfig, scaled.dump()) == scaled
+    with pytest.raises(ValueError, match="set the scale at the top level alone"):
+        TrainConfig(scale=2, network=SRResNetConfig(scale=3))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"degradation": {"canvas": 100}}, "canvas = 100 is smaller than the HR patch of 128"),
+        ({"batch_size": 1, "regularizers": [{"name": "alignment"}]}, "at least 2 HR pictures"),
+        ({"steps": 0}, "steps = 0: input should be greater than or equal to 1"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+    ],
+)
+def test_configurations_that_cannot_run_are_refused(values, message):
+    with pytest.raises(UserError, match=message):
+        config.build(TrainConfig, values)
+
+
+def test_bad_pictures_are_reported_before_the_first_step(tiny, pictures, tmp_path):
+    (pictures / "broken.jpg").write_bytes(b"")
+    with pytest.raises(UserError, match=r"1 of 4 pictures cannot be used .*broken.jpg: the file is empty"):
+        run(tiny, pictures, tmp_path / "run")
+    assert not (tmp_path / "run" / "log.jsonl").exists()
