@@ -9,7 +9,7 @@ from jaxtyping import install_import_hook
 from PIL import Image
 
 # The shapes that stand in the types are checked here, and only here.
-with install_import_hook("wildsr", "beartype.beartype"):
+with install_import_hook("wildsr", "shapes.check"):
     import wildsr.train
     import wildsr.upscale  # noqa: F401
 

@@ -59,7 +59,9 @@ def gaussian_kernel(size: int, sigma_x: float, sigma_y: float, theta: float, bet
         for column in range(size):
             u = np.array([column - size // 2, row - size // 2])
             q = u @ inverse @ u
-            kernel[row, column] = {"gaussian": math.exp(-q / 2), "generalized": math.exp(-(q**beta) / 2), "plateau": 1 / (1 + q**beta)}[family]
+            kernel[row, column] = {"gaussian": math.exp(-q / 2), "generalized": math.exp(-(q**beta) / 2), "plateau": 1 / (1 + q**beta)}[
+                family
+            ]
     return kernel / kernel.sum()
 
 
@@ -142,9 +144,7 @@ def _steps(text: str) -> np.ndarray:
 @cache
 def _basis(u: int, v: int) -> np.ndarray:
     """The cosine pattern of vertical frequency u and horizontal frequency v, of unit length."""
-    patterns = [
-        [math.sqrt((1 if k == 0 else 2) / 8) * math.cos((2 * x + 1) * k * math.pi / 16) for x in range(8)] for k in (u, v)
-    ]
+    patterns = [[math.sqrt((1 if k == 0 else 2) / 8) * math.cos((2 * x + 1) * k * math.pi / 16) for x in range(8)] for k in (u, v)]
     return np.outer(*patterns)
 
 

@@ -24,7 +24,7 @@ def weights():
 
 
 def equal(a, b):
-    return list(sorted(a)) == list(sorted(b)) and all(torch.equal(a[name], b[name]) for name in a)
+    return sorted(a) == sorted(b) and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_a_saved_model_is_flat_and_says_what_it_is(tmp_path, weights):

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
+import jaxtyping
 import numpy as np
 import pytest
 import slow_twins
@@ -284,7 +285,7 @@ def test_jpeg_twice_is_jpeg_once(quality):
     # Whole blocks, and nothing near black or white that would be clamped.
     picture = slow_twins.as_float(slow_twins.smooth_picture(48, 64)) * 0.5 + 0.25
     once = degrade.jpeg(picture, torch.tensor([quality]))
-    assert 0 < once.min()
+    assert once.min() > 0
     assert once.max() < 1
     assert levels_apart(once, picture) > 0.5
     assert levels_apart(degrade.jpeg(once, torch.tensor([quality])), once) < 1e-3
@@ -409,10 +410,14 @@ SHARED = ("resize1", "mode1", "gaussian1", "resize2", "mode2", "gaussian2", "tai
 OWN = ("sigma1", "sigma2", "poisson1", "poisson2", "quality1", "quality2", "noise_seed")
 
 
+# Kernels that are wide enough never to be taken for the delta of a blur left out.
+GROUPED = TwoOrder(shared_draws=4, second=TwoOrder().second.model_copy(update={"sigma": (1.0, 1.5)}))
+
+
 @pytest.fixture(scope="module")
 def groups() -> list[degrade.Params]:
     """Twenty batches of four, with the draws shared within each."""
-    return [TwoOrder(shared_draws=4).sample(0, range(4 * g, 4 * g + 4)) for g in range(20)]
+    return [GROUPED.sample(0, range(4 * g, 4 * g + 4)) for g in range(20)]
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -436,9 +441,8 @@ def test_whether_the_second_blur_is_applied_is_shared_and_its_kernel_is_not(grou
 
 
 def test_shared_draws_do_not_depend_on_which_samples_are_drawn_together(groups):
-    options = TwoOrder(shared_draws=4)
-    assert same(options.sample(0, [6]), row(groups[1], 2))
-    assert same(options.sample(0, [6, 1]), {name: torch.stack([groups[1][name][2], groups[0][name][1]]) for name in groups[0]})
+    assert same(GROUPED.sample(0, [6]), row(groups[1], 2))
+    assert same(GROUPED.sample(0, [6, 1]), {name: torch.stack([groups[1][name][2], groups[0][name][1]]) for name in groups[0]})
 
 
 def neutral(params: degrade.Params, **changes: torch.Tensor | float | int | bool) -> degrade.Params:
@@ -448,7 +452,11 @@ def neutral(params: degrade.Params, **changes: torch.Tensor | float | int | bool
     values |= {"quality1": 99.0, "quality2": 99.0}
     values |= changes
     kernels = {name: delta().repeat(count, 1, 1) for name in ("kernel1", "kernel2", "sinc")}
-    return params | kernels | {name: value if isinstance(value, torch.Tensor) else torch.tensor([value] * count) for name, value in values.items()}
+    return (
+        params
+        | kernels
+        | {name: value if isinstance(value, torch.Tensor) else torch.tensor([value] * count) for name, value in values.items()}
+    )
 
 
 @pytest.mark.parametrize(("shared_draws", "gray", "alike"), [(2, True, True), (2, False, False), (1, True, False)])
@@ -487,6 +495,8 @@ def drawn() -> SimpleNamespace:
     result = SimpleNamespace(kernels=([], []), final=[])
     parts = []
     with pytest.MonkeyPatch.context() as patch:
+        # Shapes are checked elsewhere; here that takes most of the time.
+        patch.setattr(jaxtyping.config, "jaxtyping_disable", True)
         patch.setattr(degrade, "gaussian_kernel", gaussian)
         patch.setattr(degrade, "sinc_kernel", sinc)
         for n in range(COUNT):
@@ -589,7 +599,10 @@ def test_kernels_are_the_ones_made_padded_to_21_and_the_second_is_left_out_one_t
     assert drawn.params["kernel1"].shape == (COUNT, 21, 21)
     np.testing.assert_allclose(drawn.params["kernel1"].numpy(), [padded(kernel) for kernel in drawn.kernels[0]], atol=1e-7)
     taken = np.array(
-        [np.allclose(made, padded(kernel), atol=1e-7) for made, kernel in zip(drawn.params["kernel2"].numpy(), drawn.kernels[1], strict=True)]
+        [
+            np.allclose(made, padded(kernel), atol=1e-7)
+            for made, kernel in zip(drawn.params["kernel2"].numpy(), drawn.kernels[1], strict=True)
+        ]
     )
     left_out = (drawn.params["kernel2"] == delta()).all((1, 2)).numpy()
     assert (taken | left_out).all()
@@ -718,7 +731,8 @@ def test_views_of_a_picture_differ(batch):
 @pytest.mark.parametrize(("height", "width", "scale"), [(97, 110, 4), (96, 80, 3), (64, 50, 2), (90, 64, 1)])
 def test_sides_are_divided_and_rounded_down(height, width, scale):
     params = neutral(SMALL.sample(0, [0]))
-    picture = slow_twins.as_float(slow_twins.smooth_picture(height, width))
+    # Grey, because JPEG halves the colours' resolution.
+    picture = degrade.luma(slow_twins.as_float(slow_twins.smooth_picture(height, width))).repeat(1, 3, 1, 1)
     lr = SMALL.apply(picture, params, scale)
     assert lr.shape == (1, 3, height // scale, width // scale)
     # With all taken out but the resize to the final size, and JPEG at its best, that is what is left.
@@ -740,7 +754,7 @@ def test_each_step_acts():
     drawn = SMALL.sample(0, [0]) | {name: torch.tensor([1]) for name in ("mode1", "mode2", "tail_mode")}
     plain = SMALL.apply(picture, neutral(drawn), 2)
     wide = torch.from_numpy(degrade.gaussian_kernel(21, 3.0, 3.0)).float()[None]
-    changes = {"resize1": 0.5, "resize2": 0.5, "sigma1": 25.0, "sigma2": 25.0, "quality1": 20.0, "quality2": 20.0}
+    changes = {"resize1": 0.4, "resize2": 0.5, "sigma1": 25.0, "sigma2": 25.0, "quality1": 20.0, "quality2": 20.0}
     results = {name: SMALL.apply(picture, neutral(drawn, **{name: value}), 2) for name, value in changes.items()}
     results |= {name: SMALL.apply(picture, neutral(drawn) | {name: wide}, 2) for name in ("kernel1", "kernel2", "sinc")}
     results |= {name: SMALL.apply(picture, neutral(drawn, **{name: False}), 2) for name in ("gaussian1", "gaussian2")}

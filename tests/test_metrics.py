@@ -2,6 +2,7 @@
 
 import math
 
+import jaxtyping
 import numpy as np
 import pytest
 import slow_twins
@@ -86,14 +87,18 @@ def test_errors_in_the_border_are_ignored_and_within_it_are_not(metric, space):
 @pytest.mark.parametrize("crop", [0, 3])
 def test_psnr_equals_its_slow_twin(space, crop):
     sr, hr = pair()
-    assert metrics.psnr(sr, hr, crop=crop, space=space).value == pytest.approx(slow_twins.psnr(sr.numpy(), hr.numpy(), crop, space), abs=1e-9)
+    assert metrics.psnr(sr, hr, crop=crop, space=space).value == pytest.approx(
+        slow_twins.psnr(sr.numpy(), hr.numpy(), crop, space), abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("crop", [0, 3])
 def test_ssim_equals_its_slow_twin(space, crop):
     sr, hr = pair(26, 23)
-    assert metrics.ssim(sr, hr, crop=crop, space=space).value == pytest.approx(slow_twins.ssim(sr.numpy(), hr.numpy(), crop, space), abs=1e-9)
+    assert metrics.ssim(sr, hr, crop=crop, space=space).value == pytest.approx(
+        slow_twins.ssim(sr.numpy(), hr.numpy(), crop, space), abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("name", ["chelsea", "rocket"])
@@ -119,7 +124,9 @@ def test_luma_scores_equal_scikit_image():
     hr = slow_twins.photo_crop("coffee", 96, 120, 100, 100)
     sr = torch.from_numpy(np.random.default_rng(0).normal(0, 9, hr.shape) + hr.numpy()).clamp(0, 255).round().to(torch.uint8)
     inner = [rgb2ycbcr(picture[:, 4:-4, 4:-4].permute(1, 2, 0).numpy())[..., 0] for picture in (sr, hr)]
-    assert metrics.psnr(sr, hr, crop=4, space="y").value == pytest.approx(peak_signal_noise_ratio(inner[1], inner[0], data_range=255), abs=1e-6)
+    assert metrics.psnr(sr, hr, crop=4, space="y").value == pytest.approx(
+        peak_signal_noise_ratio(inner[1], inner[0], data_range=255), abs=1e-6
+    )
     theirs = structural_similarity(*inner, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255)
     assert metrics.ssim(sr, hr, crop=4, space="y").value == pytest.approx(theirs, abs=1e-6)
 
@@ -137,7 +144,9 @@ def test_ssim_of_two_constants_is_the_luminance_term():
 
 
 @pytest.mark.parametrize("metric", metrics.METRICS)
-def test_unequal_sizes_are_refused(metric):
+def test_unequal_sizes_are_refused(metric, monkeypatch):
+    # As outside of the tests: the check of the annotated shapes must not come first.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     hr = slow_twins.noise_picture(30, 40)
     for other in (slow_twins.noise_picture(40, 30), slow_twins.noise_picture(30, 41)):
         with pytest.raises(UserError, match=r"different size.*40×30 \(width×height\)"):

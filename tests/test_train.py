@@ -33,7 +33,7 @@ def log(where, event):
     return [record for record in files.read_jsonl(where / "log.jsonl") if record["event"] == event]
 
 
-class Stop(Exception):
+class BreakOffError(Exception):
     pass
 
 
@@ -59,7 +59,8 @@ def test_any_sample_can_be_made_again_from_its_number(tiny, pictures):
 def test_the_views_and_the_target_show_the_same_window(tiny, pictures, scale):
     """With a pipeline that hardly degrades, an LR patch is the target made smaller (grey, for JPEG halves the colours' resolution)."""
     for path in pictures.iterdir():
-        Image.open(path).convert("L").save(path)
+        with Image.open(path) as picture:
+            picture.convert("L").save(path)
     gentle = {"sigma": [0.2, 0.2], "sinc_probability": 0, "resize_probabilities": [0, 0, 1], "gaussian_probability": 1}
     gentle |= {"gaussian_sigma": [0, 0], "jpeg_quality": [99, 99], "resize_range": [1, 1]}
     degradation = {"canvas": 98, "first": gentle, "second": gentle, "final_sinc_probability": 0}
@@ -94,9 +95,9 @@ def test_a_run_that_breaks_off_anywhere_ends_the_same_to_the_byte(tiny, pictures
     whole = run(tiny, pictures, tmp_path / "whole")
 
     def fail(_):
-        raise Stop
+        raise BreakOffError
 
-    with pytest.raises(Stop):  # at step 3, one step after a save
+    with pytest.raises(BreakOffError):  # at step 3, one step after a save
         run(tiny, pictures, tmp_path / "broken", validate=fail)
     assert [record["step"] for record in log(tmp_path / "broken", "save")] == [2]
     again = run(tiny, pictures, tmp_path / "broken")
@@ -251,9 +252,9 @@ def test_another_configuration_is_refused_and_the_difference_shown(tiny, picture
 
 def test_an_unfinished_run_cannot_be_extended(tiny, pictures, tmp_path):
     def fail(_):
-        raise Stop
+        raise BreakOffError
 
-    with pytest.raises(Stop):
+    with pytest.raises(BreakOffError):
         run(tiny, pictures, tmp_path / "run", validate=fail)
     with pytest.raises(UserError, match=r"2 of 6 steps are done; only a finished run can be extended"):
         run(change(tiny, steps=9), pictures, tmp_path / "run")
@@ -275,7 +276,7 @@ def test_fine_tuning_starts_from_the_weights_and_records_them(tiny, pictures, tm
         torch.testing.assert_close(second.weights[name], tensor, rtol=0, atol=1e-9)
     assert second.metadata["init"] == {"weights_sha256": first.weights_sha256, "weights_key": "ema"}
     assert first.metadata["init"] is None
-    with pytest.raises(UserError, match="--init was .* and is none"):
+    with pytest.raises(UserError, match=r"--init was .* and is none"):
         run(slow, pictures, tmp_path / "second")
 
 

@@ -30,7 +30,7 @@ app.add_typer(data_app, name="data")
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Folders = Annotated[list[Path], typer.Option("--data", help="Folder of pictures, searched recursively; may be given again.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the noise.")]
+Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -114,8 +114,8 @@ def upscale(
     inputs: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.", metavar="INPUT...")],
     model: Annotated[Path, typer.Option(help="Model file or run directory.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the results; without it, STEM_x4.png beside each input.")] = None,
-    max_pixels: Annotated[int, typer.Option(min=1, help="Refuse larger inputs.")] = 178_956_970,
-    tile: Annotated[int, typer.Option(min=16, help="Side in pixels of what goes through the network at once.")] = 256,
+    max_pixels: Annotated[int, typer.Option(help="Refuse larger inputs.")] = 178_956_970,
+    tile: Annotated[int, typer.Option(help="Side in pixels of what goes through the network at once.")] = 256,
     device: Device = "auto",
 ) -> None:
     """Upscale pictures."""
@@ -134,7 +134,7 @@ def degrade(
     preset: Annotated[str, typer.Option(help="clean, blur, noise, jpeg, b+n, b+j, n+j, b+n+j or two-order.")],
     out: Annotated[Path, typer.Option(help="Folder for the results, always PNG.")],
     seed: Seed = 0,
-    scale: Annotated[int, typer.Option(min=2, max=4, help="How many times smaller.")] = 4,
+    scale: Annotated[int, typer.Option(help="How many times smaller: 2, 3 or 4.")] = 4,
 ) -> None:
     """Degrade pictures as the benchmark or the training does."""
     from wildsr import jobs

@@ -59,6 +59,7 @@ def bench(
     """Measures models on a suite and writes rows.jsonl, table.md, manifest.json and the pictures to `out`; returns the rows.
 
     Bicubic resizing is always among them."""
+    _require(seed >= 0, "seed", seed, "use 0 or more")
     suite = benchmark.find_suite(suite_name)
     wanted = [str(model) for model in models]
     contenders = [contender(model, suite, device) for model in (wanted if "bicubic" in wanted else ["bicubic", *wanted])]
@@ -78,6 +79,8 @@ def degrade_files(sources: Sequence[Path], preset: str, out: Path, *, seed: int,
     With two-order, the i-th picture is sample n = i of the pipeline."""
     if preset != "two-order" and preset not in degrade.PRESETS:
         raise UserError(f"unknown preset {preset!r}: {nearest(preset, [*degrade.PRESETS, 'two-order'])}")
+    _require(seed >= 0, "seed", seed, "use 0 or more")
+    _require(scale in (2, 3, 4), "scale", scale, "use 2, 3 or 4")
     targets = _targets(sources, lambda source: out / f"{source.stem}.png")
     order = {source: n for n, source in enumerate(sources)}
 
@@ -109,6 +112,7 @@ def upscale_files(
     console: Console | None = None,
 ) -> list[str]:
     """Upscales pictures to OUT/STEM.png, or to STEM_x4.png beside each without `out`. Returns what failed, a line each."""
+    _require(max_pixels > 0, "max-pixels", max_pixels, "use a positive number")
     model = upscale.load(model_path, device=device, tile=tile)
     targets = _targets(
         sources, lambda source: (out or source.parent) / (f"{source.stem}.png" if out else f"{source.stem}_x{model.scale}.png")
@@ -139,6 +143,11 @@ def info(path: Path) -> dict[str, Any]:
         "weights_sha256": found.weights_sha256,
         **found.metadata,
     }
+
+
+def _require(sound: bool, name: str, value: object, mend: str) -> None:
+    if not sound:
+        raise UserError(f"{name} = {value}: {mend}")
 
 
 def _targets(sources: Sequence[Path], name: Callable[[Path], Path]) -> dict[Path, Path]:

@@ -53,10 +53,12 @@ def read_rows(paths: Sequence[Path]) -> list[Row]:
 
 
 def rows_file(path: Path) -> Path:
+    """A file of rows; a folder stands for the `rows.jsonl` in it."""
     return Path(path) / "rows.jsonl" if Path(path).is_dir() else Path(path)
 
 
 def read_records(path: Path) -> list[Row]:
+    """The records of one file. Raises UserError naming it when it is missing or holds none."""
     try:
         records = files.read_jsonl(path)
     except FileNotFoundError:
@@ -198,6 +200,7 @@ def _mean(values: Iterable[float]) -> float | None:
 
 
 def join_cells(cells: list[Cell]) -> Cell:
+    """The mean of means, each weighing the same."""
     means = [cell.mean for cell in cells if cell.mean is not None]
     return Cell(_mean(means), sum(cell.count for cell in cells), sum(cell.expected for cell in cells))
 
@@ -232,10 +235,12 @@ def distinct(rows: Iterable[Row], key: str) -> list[Any]:
 
 
 def models_of(rows: Iterable[Row]) -> list[str]:
+    """Labels in the order of their appearance, bicubic first."""
     return sorted(distinct(rows, "model"), key=lambda model: model != BICUBIC)
 
 
 def degradations_of(rows: Iterable[Row]) -> list[str]:
+    """Degradations in the papers' order, unknown ones last."""
     known = list(DEGRADATIONS)
     return sorted(distinct(rows, "degradation"), key=lambda name: known.index(name) if name in known else len(known))
 

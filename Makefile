@@ -1,0 +1,49 @@
+# make demo: the whole way on photographs that come with the installed packages. make test: the tests.
+# Both make their own virtual environment from requirements.lock. Another torch: make demo TORCH=torch==2.11.0
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= $(shell grep '^torch==' requirements.lock)
+OUT ?= wildsr-demo
+
+.PHONY: demo test lint wheel lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    train, measure, upscale and report on sample photographs (about five minutes)"
+	@echo "make test    run the tests"
+	@echo "make lint    ruff and pyright"
+	@echo "make wheel   build the wheel and run it from an empty environment"
+
+demo: $(VENV)/installed
+	$(VENV)/bin/wildsr demo --out $(OUT)
+
+test: $(VENV)/installed
+	$(VENV)/bin/python -m pytest -q
+
+lint: $(VENV)/installed
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/pyright
+
+wheel: $(VENV)/installed
+	rm -rf dist
+	$(VENV)/bin/python -m pip wheel -q --no-deps --no-build-isolation -w dist .
+	$(PYTHON) -m venv dist/empty
+	grep -vE '^(torch|#)' requirements.lock > dist/constraints.txt
+	dist/empty/bin/python -m pip install -q -c dist/constraints.txt "$(TORCH)" dist/*.whl
+	cd dist && empty/bin/wildsr --help && empty/bin/wildsr train quick --dry-run > /dev/null
+
+# pip takes what the lock names and nothing newer; the project itself is installed in place.
+$(VENV)/installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "wildsr needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	grep -v '^torch==' requirements.lock > $(VENV)/others.txt
+	$(VENV)/bin/python -m pip install -q --disable-pip-version-check "$(TORCH)" -r $(VENV)/others.txt
+	$(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+# Writes down what is installed, after a change of pyproject.toml has been installed by hand.
+lock:
+	$(VENV)/bin/python -m pip freeze --exclude-editable --exclude wildsr | sed 's/+cpu//' > requirements.lock
+
+clean:
+	rm -rf $(VENV) dist build wildsr-demo
