@@ -590,6 +590,7 @@ def test_distribution_of_kernel_shapes(drawn, order):
     sincs = [kernel for kernel in drawn.kernels[order - 1] if kernel.family == "sinc"]
     assert_uniform([kernel.omega for kernel in sincs if kernel.size < 13], math.pi / 3, math.pi)
     assert_uniform([kernel.omega for kernel in sincs if kernel.size >= 13], math.pi / 5, math.pi)
+    assert min(kernel.omega for kernel in sincs if kernel.size == 13) < math.pi / 3
 
 
 def test_kernels_are_the_ones_made_padded_to_21_and_the_second_is_left_out_one_time_in_five(drawn):

@@ -193,15 +193,21 @@ def test_several_pages_are_refused_and_one_is_not(tmp_path):
 # ---------------------------------------------------------------------------------------------------- what is damaged in odd places
 
 
+def opened(path: Path) -> Image.Image | None:
+    """The picture, or None when it is refused by name; anything else is an error."""
+    try:
+        return images.open_picture(path, max_pixels=100_000)
+    except UserError as error:
+        return None if str(path) in str(error) else pytest.fail(str(error))
+
+
 @pytest.mark.parametrize("exif", [b"Exif\0\0II*\0", b"Exif\0\0MM\0*\0\0", b"Exif\0\0nonsense", b"Exif\0\0II*\0\x08\0\0\0\xff\xff"])
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
 def test_damaged_exif_does_not_end_in_a_traceback(tmp_path, exif, suffix):
     path = tmp_path / f"odd{suffix}"
     Image.fromarray(pixels()).save(path, exif=exif)
-    try:
-        assert images.open_picture(path).size == (8, 6)
-    except UserError as error:
-        assert str(path) in str(error)
+    picture = opened(path)
+    assert picture is None or picture.size == (8, 6)
 
 
 def test_a_tiff_without_a_width_does_not_end_in_a_traceback(tmp_path):
@@ -225,10 +231,7 @@ def test_pillow_s_warnings_do_not_reach_the_user(tmp_path):
     path.write_bytes(content[:at] + struct.pack("<HHI", 257, kind, 10) + content[at + 8 :])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        try:
-            images.open_picture(path)
-        except UserError:
-            pass
+        opened(path)
     assert [str(warning.message) for warning in caught] == []
 
 
@@ -249,13 +252,9 @@ def test_files_with_a_few_wrong_bytes_are_read_or_refused_by_name(tmp_path, name
         for _ in range(chance.choice([1, 2, 10])):
             content[chance.randrange(min(len(content), chance.choice([60, 200, len(content)])))] = chance.randrange(256)
         path.write_bytes(content)
-        try:
-            picture = images.open_picture(path, max_pixels=100_000)
-        except UserError as error:
-            refused += 1
-            assert str(path) in str(error)
-        else:
-            assert picture.mode in ("L", "LA", "RGB", "RGBA")
+        picture = opened(path)
+        refused += picture is None
+        assert picture is None or picture.mode in ("L", "LA", "RGB", "RGBA")
     assert refused > 10
 
 
@@ -266,7 +265,7 @@ def test_files_with_a_few_wrong_bytes_are_read_or_refused_by_name(tmp_path, name
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_the_four_modes_are_read_as_they_are(tmp_path, mode, channels, suffix):
     path = tmp_path / f"picture{suffix}"
-    Image.fromarray(pixels(channels=channels), mode=None).save(path)
+    Image.fromarray(pixels(channels=channels)).save(path)
     picture = images.open_picture(path)
     assert picture.mode == mode
     assert np.array_equal(np.asarray(picture), pixels(channels=channels))

@@ -150,7 +150,10 @@ def _rows(
     """One contender's rows on one picture: PSNR and SSIM, in RGB and in Y."""
     sr, error = None, None
     try:
-        sr = images.to_uint8(contender.upscale(images.to_float(lr).unsqueeze(0))[0].cpu())
+        upscaled = contender.upscale(images.to_float(lr).unsqueeze(0))[0].cpu()
+        if not upscaled.isfinite().all():
+            raise UserError("the result holds values that are not finite")
+        sr = images.to_uint8(upscaled)
         if sr.shape != hr.shape:
             raise UserError(f"the result has the shape {list(sr.shape)}, not {list(hr.shape)}")
     except Exception as problem:  # A model may fail in any way; the others' rows must not be lost for it.

@@ -116,7 +116,7 @@ class Canvases:
         rng = chance.generator(self.seed, "canvas", n)
         top, left = int(rng.integers(height - self.side + 1)), int(rng.integers(width - self.side + 1))
         canvas = picture[:, top : top + self.side, left : left + self.side]
-        return canvas.flip(-1) if rng.random() < 0.5 else canvas.contiguous()
+        return canvas.flip(-1) if rng.random() < 0.5 else canvas.clone()
 
     def _read(self, index: int) -> UInt8[Tensor, "3 h w"]:
         if index in self._pictures:

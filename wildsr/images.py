@@ -4,9 +4,11 @@ Inside wildsr a picture is RGB, (3, H, W) or (B, 3, H, W), float32 in [0, 1]; ui
 
 import contextlib
 import io
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,23 +39,52 @@ def open_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty (0 bytes)")
     try:
-        # Our own bound stands in for Pillow's, which would warn first and refuse only at twice its size.
-        with _pillow_bound(None), warnings.catch_warnings(), Image.open(path) as picture:
-            warnings.simplefilter("ignore")
+        with _quiet():
+            picture = Image.open(path)
+        with picture:
             _refuse_unreadable(picture, path, max_pixels)
             picture.load()
-            upright = ImageOps.exif_transpose(picture)
+            upright = _upright(picture)
+    except UserError:
+        raise
     except UnidentifiedImageError:
         raise UserError(f"{path}: not a picture (its content is no format that Pillow knows)") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path}: the picture is damaged ({error})") from None
-    if upright.mode == "P":
-        return upright.convert("RGBA" if "transparency" in upright.info else "RGB")
-    if upright.mode in ("L", "RGB") and "transparency" in upright.info:
-        return upright.convert("RGBA" if upright.mode == "RGB" else "LA")
-    return {"1": lambda: upright.convert("L"), "PA": lambda: upright.convert("RGBA")}.get(upright.mode, lambda: upright)()
+    except Exception as error:  # Decoders meet hostile bytes with whatever exception they happen to run into.
+        raise UserError(f"{path}: the picture is damaged ({error or type(error).__name__})") from None
+    if "transparency" in upright.info and upright.mode in ("1", "L", "P", "RGB"):
+        return upright.convert("RGBA" if upright.mode in ("P", "RGB") else "L").convert("RGBA" if upright.mode in ("P", "RGB") else "LA")
+    return upright.convert({"1": "L", "P": "RGB", "PA": "RGBA"}.get(upright.mode, upright.mode))
+
+
+def _deep(picture: ImageFile.ImageFile) -> bool:
+    """Pillow reads 16-bit colour as 8 bits without a word; only what its decoders are told gives it away: raw mode, or PPM's maximum."""
+    told: list[Any] = [tile[3] if isinstance(tile[3], tuple) else (tile[3],) for tile in picture.tile]
+    return ";16" in str(told) or (picture.format == "PPM" and any(isinstance(part, int) and part > 255 for part in told[0]))
+
+
+_PILLOW = threading.Lock()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Lifts Pillow's bound on pixels, which would warn first and refuse only at twice its size (ours stands in for it), and silences its
+    warnings. Both belong to the whole process, so this is done for one thread at a time, and not while pixels are decoded."""
+    with _PILLOW, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    try:
+        with _quiet():
+            return ImageOps.exif_transpose(picture)
+    except Exception:  # The pixels are whole; an orientation that cannot be read is none.
+        return picture.copy()
 
 
 def _refuse_unreadable(picture: ImageFile.ImageFile, path: Path, max_pixels: int) -> None:
@@ -68,21 +99,10 @@ def _refuse_unreadable(picture: ImageFile.ImageFile, path: Path, max_pixels: int
         raise UserError(f"{path}: an animation of {frames} frames: save the frame that you want as a picture of its own")
     if frames > 1 and picture.format == "TIFF":
         raise UserError(f"{path}: {frames} pages: save the page that you want as a picture of its own")
-    # Pillow reads 16-bit colour as 8 bits without a word; only the raw mode of the file's data tells.
-    if picture.mode.startswith("I") or any(";16" in str(tile[3]) for tile in picture.tile):
+    if picture.mode.startswith("I") or _deep(picture):
         raise UserError(f"{path}: 16 bits a channel are not supported yet: convert it to 8 bits")
     if picture.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         raise UserError(f"{path}: colour mode {picture.mode} is not supported: convert it to RGB")
-
-
-@contextlib.contextmanager
-def _pillow_bound(pixels: int | None) -> Iterator[None]:
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = pixels
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
 
 
 def read(path: Path | str, max_pixels: int = MAX_PIXELS) -> UInt8[Tensor, "3 h w"]:
