@@ -344,6 +344,7 @@ def test_scale_is_passed_to_the_network_and_stands_once_in_the_file():
     ("values", "message"),
     [
         ({"degradation": {"canvas": 100}}, "canvas = 100 is smaller than the HR patch of 128"),
+        ({"lr_patch": 8, "degradation": {"canvas": 64}}, "canvas = 64 may become 9 pixels wide on its way"),
         ({"batch_size": 1, "regularizers": [{"name": "alignment"}]}, "at least 2 HR pictures"),
         ({"steps": 0}, "steps = 0: input should be greater than or equal to 1"),
         ({"learning_rate": float("nan")}, "learning_rate"),

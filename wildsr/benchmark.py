@@ -180,9 +180,11 @@ def _rows(
 
 
 def mean_psnr(contender: Contender, suite: Suite, sets: dict[str, dict[str, Path]], *, seed: int = 0) -> dict[str, float]:
-    """Mean RGB PSNR in dB by degradation, for watching a training run."""
+    """Mean RGB PSNR in dB by degradation, for watching a training run. Raises UserError when the model fails on a picture."""
     sums: dict[str, list[float]] = {degradation: [] for degradation in suite.degradations}
     for row in run([contender], suite, sets, seed=seed):
+        if row["error"]:
+            raise UserError(f"{row['set']}/{row['image']} ({row['degradation']}): {row['error']}")
         if (row["metric"], row["space"]) == ("psnr", "rgb") and row["value"] is not None:
             sums[row["degradation"]].append(row["value"])
     return {f"psnr {degradation}": sum(values) / len(values) for degradation, values in sums.items() if values}

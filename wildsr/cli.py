@@ -204,6 +204,8 @@ def main() -> NoReturn:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
         _exit(2, _plain(error))
+    except MemoryError:
+        _exit(2, "not enough memory: use smaller pictures, or a smaller --tile")
     except (KeyboardInterrupt, typer.Abort):
         _exit(130, "interrupted")
     except Exception as error:

@@ -20,7 +20,7 @@ from wildsr import files
 from wildsr.errors import UserError
 
 MAX_PIXELS = 178_956_970
-"""Largest picture that is opened unless asked otherwise: Pillow's own bound (a quarter of a gigabyte of 24-bit RGB, over three)."""
+"""Largest picture that is opened unless asked otherwise: where Pillow, too, refuses by default (half a gigabyte of 24-bit RGB)."""
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """Files with these endings are pictures; others in a folder are left alone."""
@@ -42,15 +42,18 @@ def open_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Image.Image:
         with _quiet():
             picture = Image.open(path)
         with picture:
-            _refuse_unreadable(picture, path, max_pixels)
-            picture.load()
+            with _quiet():
+                _refuse_unreadable(picture, path, max_pixels)
+            # Only TIFF's decoder warns; others may run in several threads at once.
+            with _quiet() if picture.format == "TIFF" else contextlib.nullcontext():
+                picture.load()
             upright = _upright(picture)
-    except UserError:
+    except (UserError, MemoryError):
         raise
     except UnidentifiedImageError:
         raise UserError(f"{path}: not a picture (its content is no format that Pillow knows)") from None
     except Exception as error:  # Decoders meet hostile bytes with whatever exception they happen to run into.
-        raise UserError(f"{path}: the picture is damaged ({error or type(error).__name__})") from None
+        raise UserError(f"{path}: the picture is damaged ({str(error) or type(error).__name__})") from None
     if "transparency" in upright.info and upright.mode in ("1", "L", "P", "RGB"):
         return upright.convert("RGBA" if upright.mode in ("P", "RGB") else "L").convert("RGBA" if upright.mode in ("P", "RGB") else "LA")
     return upright.convert({"1": "L", "P": "RGB", "PA": "RGBA"}.get(upright.mode, upright.mode))
@@ -68,7 +71,7 @@ _PILLOW = threading.Lock()
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Lifts Pillow's bound on pixels, which would warn first and refuse only at twice its size (ours stands in for it), and silences its
-    warnings. Both belong to the whole process, so this is done for one thread at a time, and not while pixels are decoded."""
+    warnings. Both belong to the whole process, so this is done for one thread at a time."""
     with _PILLOW, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = Image.MAX_IMAGE_PIXELS

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from wildsr import chance, checkpoint, datasets, files, images, networks
 from wildsr.config import Positive, Strict
-from wildsr.degrade import TwoOrder, unsharp_mask
+from wildsr.degrade import KERNEL_SIZE, TwoOrder, unsharp_mask
 from wildsr.errors import UserError
 from wildsr.regularize import RegularizerConfig, attach
 
@@ -93,6 +93,12 @@ class TrainConfig(Strict, frozen=True):
         if self.canvas < self.hr_patch:
             raise ValueError(
                 f"degradation.canvas = {self.degradation.canvas} is smaller than the HR patch of {self.hr_patch} (lr_patch × scale)"
+            )
+        smallest = min(int(self.canvas * self.degradation.first.resize_range[0]), self.canvas // self.scale)
+        if 2 * smallest <= KERNEL_SIZE:
+            raise ValueError(
+                f"degradation.canvas = {self.degradation.canvas} may become {smallest} pixels wide on its way, "
+                f"too small for kernels of {KERNEL_SIZE}: use a larger canvas, or a first.resize_range that shrinks less"
             )
         if self.views > 1 and self.batch_size < 2:
             raise ValueError(f"batch_size = {self.batch_size}: a regulariser that compares views needs at least 2 HR pictures a step")
