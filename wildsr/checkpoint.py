@@ -39,14 +39,13 @@ class Checkpoint:
 
     @property
     def weights_sha256(self) -> str:
-        """SHA-256 of the tensors' bytes in the order of their names, whatever file they lie in."""
+        """`weights_sha256` of these weights: the same whatever file they lie in."""
         return weights_sha256(self.weights)
 
 
 def weights_sha256(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 over name, type, shape and bytes of every tensor, by name."""
-    parts = (f"{name} {_DTYPES[tensor.dtype]} {list(tensor.shape)}\n".encode() + _bytes(tensor) for name, tensor in sorted(weights.items()))
-    return files.sha256(b"".join(parts))
+    """SHA-256 of the tensors' bytes, one after the other in the order of their names."""
+    return files.sha256(b"".join(_bytes(tensor) for _, tensor in sorted(weights.items())))
 
 
 def write_safetensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:

@@ -1,6 +1,7 @@
 """The whole way on the photographs inside installed wheels: three networks trained, measured on pictures held out, and one page."""
 
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -42,12 +43,17 @@ def demo(out: Path, *, device: str = "auto", console: Console | None = None) -> 
     console.print(f"\n{(out / 'bench' / 'table.md').read_text()}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"upscaled photograph  {out / 'upscaled' / 'chelsea.png'}", highlight=False, soft_wrap=True)
     console.print(f"report               {page.resolve()}   ({time.perf_counter() - began:.0f} s in all)", highlight=False, soft_wrap=True)
+    program = "wildsr" if shutil.which("wildsr") else _relative(Path(sys.executable).with_name("wildsr"))
     console.print(
         "\nTo try next:\n"
-        f"  wildsr upscale YOUR_PHOTO.jpg --model {runs['dropout']}\n"
-        "  wildsr train quick --data YOUR_PHOTOS/ --run-dir runs/mine --set steps=2000\n"
-        f"  wildsr bench {runs['plain']} runs/mine --suite rdsr8 --data {held_out} --out runs/mine-bench",
+        f"  {program} upscale YOUR_PHOTO.jpg --model {runs['dropout']}\n"
+        f"  {program} train quick --data YOUR_PHOTOS/ --run-dir runs/mine --set steps=2000\n"
+        f"  {program} bench {runs['plain']} runs/mine --suite rdsr8 --data {held_out} --out runs/mine-bench",
         highlight=False,
         soft_wrap=True,
     )
     return page
+
+
+def _relative(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

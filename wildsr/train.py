@@ -234,9 +234,15 @@ def train(
 
     def save(step: int) -> None:
         _require_finite_weights({"weights": net, "averaged weights": averaged}, step)
-        checkpoint.save_state(run_dir / "state", step, _state(net, averaged, optimizer))
-        export(run_dir / "model.safetensors", averaged, "ema", step)
-        export(run_dir / "raw.safetensors", net, "raw", step)
+        try:
+            checkpoint.save_state(run_dir / "state", step, _state(net, averaged, optimizer))
+            export(run_dir / "model.safetensors", averaged, "ema", step)
+            export(run_dir / "raw.safetensors", net, "raw", step)
+        except OSError as error:
+            raise UserError(
+                f"saving step {step} failed: {error.filename}: {error.strerror}. The last whole save is kept: make room and give the same "
+                "command again"
+            ) from error
 
     if state and not _exported(run_dir, first * config.batch_size):
         # The last start was killed between the state and the model files that belong to it.
