@@ -1,0 +1,16 @@
+"""The demo's claim: each of its three networks beats bicubic, in mean RGB PSNR, on the four degradations with noise."""
+
+import sys
+from pathlib import Path
+
+from wildsr.report import read_rows, summarize
+
+summary = summarize(read_rows([Path(sys.argv[1]) / "bench"]), "psnr", "rgb")
+failures = []
+for model in ("plain", "dropout", "alignment"):
+    for degradation in ("noise", "b+n", "n+j", "b+n+j"):
+        gain = summary.cell(model, None, degradation, "bicubic").mean
+        print(f"{model:<10}{degradation:<6}{gain:+.3f} dB over bicubic")
+        if gain is None or gain <= 0:
+            failures.append(f"{model} on {degradation}")
+sys.exit(f"no better than bicubic: {', '.join(failures)}" if failures else 0)
