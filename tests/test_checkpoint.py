@@ -169,6 +169,14 @@ def test_a_file_of_a_later_format_asks_for_an_upgrade(tmp_path, weights):
         checkpoint.load(tmp_path / "new.safetensors")
 
 
+def test_a_state_is_never_replaced_for_in_between_there_would_be_none(tmp_path):
+    checkpoint.save_state(tmp_path, 5, {"raw": {"w": torch.zeros(2)}})
+    with pytest.raises(OSError, match="00000005"):
+        checkpoint.save_state(tmp_path, 5, {"raw": {"w": torch.ones(2)}})
+    assert checkpoint.load_state(tmp_path)[1]["raw"]["w"].tolist() == [0.0, 0.0]
+    assert [path.name for path in tmp_path.iterdir()] == ["00000005"]
+
+
 def test_states_are_whole_or_absent_and_the_newest_counts(tmp_path):
     assert checkpoint.load_state(tmp_path) is None
     for step in (5, 10):

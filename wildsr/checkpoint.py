@@ -179,8 +179,7 @@ def _unwrap(content: Any, path: Path) -> tuple[dict[str, Tensor], str]:
 
 
 def _require_fit(shapes: Mapping[str, tuple[int, ...]], config: networks.NetworkConfig, path: Path) -> None:
-    with torch.device("meta"):
-        wanted = {name: tuple(tensor.shape) for name, tensor in networks.create(config).state_dict().items()}
+    wanted = networks.shapes(config)
     problems = [f"missing {name}" for name in wanted if name not in shapes]
     problems += [f"unknown {name}" for name in shapes if name not in wanted]
     problems += [f"{name} is {shapes[name]}, not {wanted[name]}" for name in wanted if name in shapes and shapes[name] != wanted[name]]

@@ -47,16 +47,14 @@ def write_text(path: Path | str, text: str) -> None:
 
 @contextlib.contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yields an empty folder to fill; it takes the name `path` only when all is written. An older `path` is replaced."""
+    """Yields an empty folder to fill; it takes the name `path`, which must be free, only when all is written."""
     partial = path.with_name(f".{path.name}.partial")
     if partial.exists():
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
     try:
         yield partial
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(partial, path)
+        os.rename(partial, path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

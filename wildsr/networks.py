@@ -145,6 +145,12 @@ def config_from(values: Mapping[str, Any]) -> NetworkConfig:
     return build(NETWORKS[name][0], dict(values), what=f"network {name}")
 
 
+def shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
+    """The keys and shapes of a network's weights."""
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in create(config).state_dict().items()}
+
+
 def describe(config: NetworkConfig) -> str:
     """A network in a phrase: "srresnet ×4 (64 channels, 16 blocks)"."""
     return f"{config.name} ×{config.scale} ({config.channels} channels, {config.blocks} blocks)"

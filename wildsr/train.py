@@ -186,7 +186,7 @@ def train(
 
     # ------------------------------------------------------------------------------ what is there: an earlier start, weights, pictures
     start = checkpoint.load(init) if init is not None else None
-    if start is not None and start.network != config.network:
+    if start is not None and networks.shapes(start.network) != networks.shapes(config.network):
         raise UserError(
             f"{init} holds {networks.describe(start.network)}, the run asks for {networks.describe(config.network)}: make them the same"
         )
@@ -232,12 +232,15 @@ def train(
         }
         checkpoint.save(path, checkpoint.Checkpoint(config.network, dict(weights.state_dict()), key, metadata))
 
+    def export_both(step: int) -> None:
+        export(run_dir / "model.safetensors", averaged, "ema", step)
+        export(run_dir / "raw.safetensors", net, "raw", step)
+
     def save(step: int) -> None:
         _require_finite_weights({"weights": net, "averaged weights": averaged}, step)
         try:
             checkpoint.save_state(run_dir / "state", step, _state(net, averaged, optimizer))
-            export(run_dir / "model.safetensors", averaged, "ema", step)
-            export(run_dir / "raw.safetensors", net, "raw", step)
+            export_both(step)
         except OSError as error:
             raise UserError(
                 f"saving step {step} failed: {error.filename}: {error.strerror}. The last whole save is kept: make room and give the same "
@@ -246,7 +249,7 @@ def train(
 
     if state and not _exported(run_dir, first * config.batch_size):
         # The last start was killed between the state and the model files that belong to it.
-        save(first)
+        export_both(first)
 
     # --------------------------------------------------------------------------------------------------------------------- the loop
     net.train()
