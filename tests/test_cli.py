@@ -365,3 +365,29 @@ def test_version(wildsr):
     import wildsr as package
 
     assert wildsr("--version")[:2] == (0, package.__version__ + "\n")
+
+
+def test_a_model_of_damaged_weights_is_said_not_drawn_black(wildsr, pictures, tmp_path):
+    config = SRResNetConfig(channels=4, blocks=1)
+    weights = {name: tensor * float("nan") for name, tensor in SRResNet(config).state_dict().items()}
+    checkpoint.save(tmp_path / "nan.safetensors", checkpoint.Checkpoint(config, weights, "ema"))
+    status, _, err = wildsr("upscale", pictures / "picture0.png", "--model", tmp_path / "nan.safetensors", "--out", tmp_path / "up")
+    assert status == 2
+    assert "picture0.png: the model's output is not finite" in one_line(err)
+    assert not (tmp_path / "up" / "picture0.png").exists()
+
+
+def test_a_link_to_nothing_among_the_pictures_is_named(wildsr, pictures):
+    (pictures / "lost.png").symlink_to(pictures / "nowhere.png")
+    (pictures / "loop").symlink_to(pictures)
+    status, out, err = wildsr("data", "check", pictures)
+    assert status == 3
+    assert "4 pictures, 1 unreadable" in out
+    assert "lost.png" in one_line(err)
+
+
+def test_a_missing_verb_gets_the_help(wildsr):
+    status, out, err = wildsr()
+    assert (status, out) == (2, "")
+    assert "upscale" in err
+    assert len(err.splitlines()) > 8

@@ -85,10 +85,19 @@ def test_files_of_both_kinds_lie_over_a_recipe_or_over_the_defaults(tmp_path):
     assert recipes.load(str(tmp_path / "b.yml"), ["batch_size=6"]).batch_size == 6
 
 
+def test_files_that_are_no_text_or_begin_with_a_mark(tmp_path):
+    (tmp_path / "x.toml").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(UserError, match=r"x.toml: not a text file"):
+        recipes.load(str(tmp_path / "x.toml"))
+    (tmp_path / "y.toml").write_bytes(b"\xef\xbb\xbfsteps = 5")
+    assert recipes.load(str(tmp_path / "y.toml")).steps == 5
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("x.toml", "steps = ", "x.toml: not valid TOML"),
+        ("x.toml", "steps = 2024-01-01", "steps = datetime.date"),
         ("x.yaml", "steps: [", "x.yaml: not valid YAML"),
         ("x.yaml", "just words", "x.yaml: expected keys and values, found str"),
         ("x.toml", 'recipe = "quik"', "unknown recipe 'quik': did you mean 'quick'"),

@@ -524,7 +524,7 @@ def test_find_refuses_what_holds_no_picture(tmp_path):
     with pytest.raises(UserError, match="absent: no such folder"):
         images.find(tmp_path / "absent")
     touch(tmp_path, "empty/notes.txt", "empty/.hidden.png", "file.png")
-    with pytest.raises(UserError, match=r"empty: holds no picture \(\.bmp, .*\.webp\)"):
+    with pytest.raises(UserError, match=r"empty: holds no picture \(\.avif, .*\.webp\)"):
         images.find(tmp_path / "empty")
     with pytest.raises(UserError, match=r"file\.png: is a file; name a folder"):
         images.find(tmp_path / "file.png")

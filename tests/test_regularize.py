@@ -161,6 +161,28 @@ def test_what_is_drawn_stays_in_the_same_memory(net):
         assert not torch.equal(mask, values)
 
 
+@pytest.mark.parametrize("regularizer", ACTING.values(), ids=ACTING)
+def test_what_is_drawn_for_a_sample_hangs_on_no_other(net, regularizer):
+    def drawn(example):
+        with attach(net, regularizer, example=example) as attached:
+            attached.begin(8, 0.0)
+            return {name: value[:3].clone() for name, value in attached._taps[0].drawn.items()}
+
+    few, many = drawn(X[:3]), drawn(None)
+    assert all(torch.equal(few[name], many[name]) for name in few)
+
+
+def test_two_of_a_kind_at_one_site_draw_apart_and_are_charged_apart(net):
+    with attach(net, FeatureDropout(p=0.5), FeatureDropout(p=0.5), *[FeatureAlignment()] * 3) as attached:
+        attached.begin(0, 0.0)
+        first, second = (tap.drawn["mask"] for tap in attached._taps[:2])
+        assert not torch.equal(first, second)
+        net(X)
+        losses = attached.losses()
+        assert list(losses) == ["align", "align2", "align3"]
+        assert losses["align"] != losses["align2"]
+
+
 def test_several_at_one_site_act_in_the_listed_order(net):
     dropout, alignment = FeatureDropout(p=0.5), FeatureAlignment()
 
@@ -264,7 +286,8 @@ def test_losses_say_when_a_regulariser_did_not_act():
             attached.losses()
 
 
-def test_a_batch_beyond_what_was_drawn_is_refused():
+def test_a_batch_beyond_what_was_drawn_is_refused(monkeypatch):
+    monkeypatch.setattr(regularize, "ROWS", 3)
     net = srresnet()
     with attach(net, FeatureDropout(), example=X[:4]) as attached:
         attached.begin(0, 0.0)
@@ -373,6 +396,22 @@ def test_alignment_equals_the_slow_twin(net):
         drawn = attached._taps[0].drawn
         expected = 3 * slow_alignment(features["h"].detach(), drawn["frequency"], drawn["phase"])
         assert attached.losses()["align"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_alignment_is_computed_in_float32_also_inside_autocast(net):
+    features = {}
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    with attach(net, FeatureAlignment()) as attached, torch.autocast("cpu", torch.bfloat16):
+        last = net.conv_last if isinstance(net, SRResNet) else net.out
+        handle = last.register_forward_pre_hook(lambda module, args: features.update(h=args[0]))
+        attached.begin(40, 0.0)
+        net(X)
+        handle.remove()
+        assert features["h"].dtype == torch.bfloat16
+        drawn = attached._taps[0].drawn
+        expected = slow_alignment(features["h"].detach(), drawn["frequency"], drawn["phase"])
+        assert attached.losses()["align"].item() == pytest.approx(expected, rel=1e-4)
 
 
 def charge(first, second, **options):

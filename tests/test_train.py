@@ -107,6 +107,33 @@ def test_a_run_that_breaks_off_anywhere_ends_the_same_to_the_byte(tiny, pictures
     assert again.read_bytes() != (again.parent / "raw.safetensors").read_bytes()
 
 
+def test_a_snapshot_is_the_model_of_a_run_that_stopped_there(tiny, pictures, tmp_path):
+    tiny = change(tiny, schedule="constant")
+    run(tiny, pictures, tmp_path / "long")
+    stopped = checkpoint.load(run(change(tiny, steps=4), pictures, tmp_path / "short"))
+    snapshot = checkpoint.load(tmp_path / "long" / "snapshots" / "00000004.safetensors")
+    assert snapshot.weights_sha256 == stopped.weights_sha256
+    assert snapshot.weights_key == "ema"
+
+
+def test_averaging_starts_with_a_tenth_of_the_start(tiny, pictures, tmp_path):
+    origin = run(change(tiny, seed=9), pictures, tmp_path / "origin")
+    path = run(change(tiny, steps=1, learning_rate=0.1), pictures, tmp_path / "run", init=origin)
+    start, raw, mean = (checkpoint.load(file).weights for file in (origin, path.with_name("raw.safetensors"), path))
+    for name in start:
+        torch.testing.assert_close(mean[name], 0.1 * start[name] + 0.9 * raw[name], rtol=1e-4, atol=1e-6)
+    assert (raw["conv_last.weight"] - start["conv_last.weight"]).abs().max() > 0.05
+
+
+def test_crops_lie_in_many_places(tiny, pictures):
+    samples = Samples(tiny, datasets.examine([pictures]), CPU)
+    rows, columns = torch.meshgrid(*[torch.arange(96, dtype=torch.uint8)] * 2, indexing="ij")
+    samples.canvases = lambda n: torch.stack([rows, columns, rows])
+    corners = {tuple((samples(n)[1][:2, 0, 0] * 255).round().int().tolist()) for n in range(20)}
+    assert len(corners) > 15
+    assert all(row % 2 == 0 and column % 2 == 0 for row, column in corners), "windows start at multiples of the scale"
+
+
 @pytest.mark.parametrize("values", [{"seed": 1}, {"learning_rate": 2e-3}, {"target_usm": True}, {"regularizers": [{"name": "dropout"}]}])
 def test_what_is_configured_reaches_the_weights(tiny, pictures, tmp_path, values):
     first = checkpoint.load(run(tiny, pictures, tmp_path / "a"))
@@ -239,6 +266,29 @@ def test_a_finished_run_can_be_extended_and_its_rate_is_the_longer_runs(tiny, pi
     segments = json.loads((tmp_path / "run" / "run.json").read_text())["segments"]
     assert [(segment["first_step"], segment["steps"]) for segment in segments] == [(0, 6), (6, 10)]
     assert (tmp_path / "run" / "snapshots" / "00000004.safetensors").exists()
+    assert checkpoint.load(tmp_path / "run").metadata["extended_from"] == [6]
+    straight = checkpoint.load(run(change(tiny, steps=10), pictures, tmp_path / "straight"))
+    assert "extended_from" not in straight.metadata
+
+
+def test_a_damaged_model_is_written_again_and_a_damaged_state_is_named(tiny, pictures, tmp_path):
+    path = run(tiny, pictures, tmp_path / "run")
+    before = path.read_bytes()
+    path.write_bytes(before[:500])
+    run(tiny, pictures, tmp_path / "run")
+    assert path.read_bytes() == before
+    (tmp_path / "run" / "state" / "00000006" / "exp_avg.safetensors").unlink()
+    with pytest.raises(UserError, match=r"exp_avg.safetensors is missing or damaged"):
+        run(tiny, pictures, tmp_path / "run")
+    (tmp_path / "run" / "run.json").write_text("{1")
+    with pytest.raises(UserError, match=r"run.json is damaged"):
+        run(tiny, pictures, tmp_path / "run")
+
+
+def test_one_run_directory_has_one_process(tiny, pictures, tmp_path):
+    with files.exclusive(tmp_path / "run" / ".lock", ""), pytest.raises(UserError, match="another process is training"):
+        run(tiny, pictures, tmp_path / "run")
+    run(tiny, pictures, tmp_path / "run")
 
 
 def test_another_configuration_is_refused_and_the_difference_shown(tiny, pictures, tmp_path):
@@ -326,6 +376,22 @@ def test_a_signal_saves_first(tiny, pictures, tmp_path, number, expected):
     assert signal.getsignal(number) == before
     whole = run(tiny, pictures, tmp_path / "whole")
     assert run(tiny, pictures, tmp_path / "run").read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_in_the_last_step_counts_as_well(tiny, pictures, tmp_path, number, expected):
+    calls = []
+
+    def interrupt(_):
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), number)
+        return {}
+
+    with pytest.raises(expected):
+        run(tiny, pictures, tmp_path / "run", validate=interrupt)
+    assert checkpoint.load_state(tmp_path / "run" / "state")[0] == 6
+    assert log(tmp_path / "run", "end")
 
 
 # ------------------------------------------------------------------------------------------------------------------ configuration

@@ -37,6 +37,7 @@ _HOMES = {
     "train": ("TrainConfig",),
     "upscale": ("Model", "load"),
 }
+_ROOMS = {*_HOMES, "datasets", "demo", "images", "jobs", "recipes", "report"}
 __all__ = sorted(name for names in _HOMES.values() for name in names)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
@@ -44,6 +45,8 @@ def __getattr__(name: str) -> Any:
     for home, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(f"wildsr.{home}"), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"wildsr.{name}")
     raise AttributeError(f"module 'wildsr' has no attribute {name!r}")
 
 

@@ -4,7 +4,6 @@ import json
 import pickle
 import shutil
 import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,11 +115,14 @@ def load(path: Path | str) -> Checkpoint:
     else:
         (weights, key), metadata = _unwrap(_unpickle(path), path), {}
     values = {name.removeprefix("wildsr."): _json(value, path) for name, value in metadata.items() if name.startswith("wildsr.")}
-    if values.get("format_version", FORMAT_VERSION) > FORMAT_VERSION:
-        raise UserError(f"{path}: written in format {values['format_version']}, this version reads up to {FORMAT_VERSION}: upgrade wildsr")
+    version, described = values.get("format_version", FORMAT_VERSION), values.get("network", {})
+    if not isinstance(version, int) or not isinstance(described, dict):
+        raise UserError(f"{path}: its metadata is damaged (format {version!r}, network {described!r})")
+    if version > FORMAT_VERSION:
+        raise UserError(f"{path}: written in format {version}, this version reads up to {FORMAT_VERSION}: upgrade wildsr")
     weights = networks.to_plain_keys({_strip(name): tensor for name, tensor in weights.items()})
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    config = networks.config_from(values["network"]) if "network" in values else networks.recognise(shapes)
+    config = networks.config_from(described) if described else networks.recognise(shapes)
     if config is None:
         some = ", ".join(list(weights)[:6])
         raise UserError(f"{path}: not the weights of a network known here ({', '.join(networks.NETWORKS)}); its keys begin {some}")
@@ -160,7 +162,7 @@ def _unpickle(path: Path) -> Any:
         if path.read_bytes()[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
             raise UserError(f"{path}: refused: it holds more than plain weights and could run code when opened") from None
         raise UserError(f"{path}: not a file of weights that PyTorch can read") from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, IndexError, zipfile.BadZipFile):
+    except Exception:  # Broken bytes meet the reader with whatever exception it happens to run into.
         raise UserError(f"{path}: damaged, or not a file of weights that PyTorch can read") from None
 
 
@@ -197,7 +199,7 @@ def save_state(folder: Path, step: int, groups: Mapping[str, Mapping[str, Tensor
     with files.atomic_directory(folder / f"{step:08d}") as new:
         for group, tensors in groups.items():
             write_safetensors(new / f"{group}.safetensors", tensors)
-    for old in _states(folder)[:-1]:
+    for old in [*_states(folder)[:-1], *folder.glob(".*.partial")]:
         shutil.rmtree(old)
 
 

@@ -2,6 +2,7 @@
 
 Exit status: 0 done; 1 our fault; 2 a user's mistake; 3 finished, but some items failed; 130 Ctrl-C; 143 SIGTERM."""
 
+import io
 import json
 import os
 import signal
@@ -47,7 +48,7 @@ def demo(
     """Train three small networks, measure them on held-out photographs, and write one page to look at (about five minutes)."""
     from wildsr.demo import demo as run
 
-    run(out, device=device)
+    _finish(run(out, device=device))
 
 
 @app.command()
@@ -90,10 +91,8 @@ def bench(
     from wildsr import jobs
 
     rows = jobs.bench(models, suite, data, out, seed=seed, device=device, console=Console(stderr=True))
-    print((out / "table.md").read_text())
-    _finish(
-        {f"{row['model']} failed on {row['set']}/{row['image']} ({row['degradation']}): {row['error']}" for row in rows if row["error"]}
-    )
+    print((out / "table.md").read_text(encoding="utf-8"))
+    _finish(jobs.failures(rows))
 
 
 @app.command()
@@ -170,7 +169,7 @@ def data_list() -> None:
 
 
 @data_app.command("check")
-def data_check(folder: Annotated[Path, typer.Argument(help="Folder of pictures.")]) -> None:
+def data_check(folder: Annotated[Path, typer.Argument(help="Folder of pictures.", metavar="FOLDER")]) -> None:
     """Read every picture of a folder, and say which cannot be used."""
     from wildsr import jobs
 
@@ -180,9 +179,9 @@ def data_check(folder: Annotated[Path, typer.Argument(help="Folder of pictures."
     _finish(problems, of=len(records))
 
 
-def _finish(failed: Any, of: int | None = None) -> None:
+def _finish(failed: list[str], of: int | None = None) -> None:
     """Prints what failed; exit status 3, or 2 when nothing succeeded."""
-    for line in sorted(failed):
+    for line in failed:
         print(f"wildsr: {line}", file=sys.stderr)
     if failed:
         raise typer.Exit(2 if len(failed) == of else 3)
@@ -191,6 +190,8 @@ def _finish(failed: Any, of: int | None = None) -> None:
 def main() -> NoReturn:
     """Runs the command line and exits; every mistake of a user's is one plain line."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that has no "×" gets "?"
     # Typer carries Click inside in some versions and beside it in others; its public error is a sure way to Click's.
     click_exception: Any = typer.BadParameter.__bases__[0].__bases__[0]
     try:
@@ -198,27 +199,30 @@ def main() -> NoReturn:
         sys.stdout.flush()
         sys.exit(status or 0)
     except click_exception as error:
-        _exit(2, error.format_message())
-    except (UserError, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
-        _exit(2, _plain(error))
+        message = error.format_message()
+        if message.startswith("Usage:"):  # a verb is missing, and the message is the help
+            print(message, file=sys.stderr)
+            sys.exit(2)
+        _exit(2, message)
+    except BrokenPipeError:
+        # Nobody reads what we print (… | head). Python must not complain once more when it closes the pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except UserError as error:
+        _exit(2, str(error))
+    except OSError as error:
+        from wildsr.files import describe_error
+
+        _exit(2, describe_error(error))
     except MemoryError:
         _exit(2, "not enough memory: use smaller pictures, or a smaller --tile")
     except (KeyboardInterrupt, typer.Abort):
-        _exit(130, "interrupted")
+        sys.exit(130)
     except Exception as error:
         if type(error).__name__ == "TrainingDivergedError":
             _exit(1, str(error))
         traceback.print_exc()
         _exit(1, f"a fault of ours, please report it with the lines above: {type(error).__name__}: {error}")
-
-
-def _plain(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
 
 
 def _exit(status: int, line: str) -> NoReturn:

@@ -1,5 +1,6 @@
 """Strict configurations: unknown fields are errors that say what was meant; files and dotted overrides build the same shape."""
 
+import copy
 import difflib
 import json
 import tomllib
@@ -94,7 +95,7 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
 
 def override(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     """A copy of nested `values` with dotted keys replaced: "regularizers.0.p" reaches into the first of a list."""
-    result = json.loads(json.dumps(values))
+    result = copy.deepcopy(values)
     for path, value in overrides.items():
         target: Any = result
         *parents, last = path.split(".")
@@ -133,7 +134,10 @@ def merge(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def read_file(path: Path) -> dict[str, Any]:
     """Reads a TOML or YAML configuration. Raises UserError naming the file."""
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file in UTF-8") from None
     try:
         if path.suffix == ".toml":
             values = tomllib.loads(text)

@@ -43,7 +43,10 @@ def examine(folders: Sequence[Path | str], known: Sequence[Record] = ()) -> list
     seen = {record.path: record for record in known}
 
     def look(path: Path) -> Record:
-        status = path.stat()
+        try:
+            status = path.stat()
+        except OSError as error:  # a link to nothing, say
+            return Record(str(path), 0, 0, "", 0, 0, problem=f"{path}: cannot be read ({error.strerror})")
         old = seen.get(str(path.resolve()))
         if old is not None and (old.size, old.modified) == (status.st_size, status.st_mtime_ns):
             return old
@@ -83,7 +86,10 @@ def to_json(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 def from_json(values: Sequence[dict[str, Any]]) -> list[Record]:
     """The inverse of `to_json`."""
-    return [Record(**value) for value in values]
+    try:
+        return [Record(**value) for value in values]
+    except TypeError:  # of another version, or damaged: the pictures are read again
+        return []
 
 
 class Canvases:

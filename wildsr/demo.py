@@ -11,10 +11,11 @@ from wildsr import datasets, jobs, recipes, report
 from wildsr.regularize import FeatureAlignment, FeatureDropout
 
 
-def demo(out: Path, *, device: str = "auto", console: Console | None = None) -> Path:
-    """Runs the demo into `out` and returns its page. What an earlier, interrupted demo finished there is not done again.
+def demo(out: Path, *, device: str = "auto", console: Console | None = None) -> list[str]:
+    """Runs the demo into `out` (its page is OUT/report.html) and returns what failed, a line each.
 
-    The three networks differ in their regulariser alone, and see the same number of LR patches."""
+    What an earlier, interrupted demo finished there is not done again. The three networks differ in their regulariser alone, and see the
+    same number of LR patches."""
     console = console or Console(stderr=True)
     began = time.perf_counter()
     training, held_out = out / "photographs" / "training", out / "photographs" / "held-out"
@@ -34,13 +35,13 @@ def demo(out: Path, *, device: str = "auto", console: Console | None = None) -> 
         jobs.train(config, [training], runs[name], device=device, console=console)
 
     console.print(f"measuring on {len(datasets.HELD_OUT)} photographs held out, under eight degradations")
-    jobs.bench(["bicubic", *runs.values()], "rdsr8", [held_out], out / "bench", device=device, console=console)
+    rows = jobs.bench(["bicubic", *runs.values()], "rdsr8", [held_out], out / "bench", device=device, console=console)
     photograph = held_out / "chelsea.png"
-    jobs.upscale_files([photograph], runs["dropout"], out / "upscaled", device=device)
+    failed = jobs.failures(rows) + jobs.upscale_files([photograph], runs["dropout"], out / "upscaled", device=device)
     page = out / "report.html"
     report.write_page(page, [out / "bench" / "rows.jsonl"], list(runs.values()), baseline="plain", title="wildsr demo")
 
-    console.print(f"\n{(out / 'bench' / 'table.md').read_text()}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"\n{(out / 'bench' / 'table.md').read_text(encoding='utf-8')}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"upscaled photograph  {out / 'upscaled' / 'chelsea.png'}", highlight=False, soft_wrap=True)
     console.print(f"report               {page.resolve()}   ({time.perf_counter() - began:.0f} s in all)", highlight=False, soft_wrap=True)
     program = "wildsr" if shutil.which("wildsr") else _relative(Path(sys.executable).with_name("wildsr"))
@@ -52,7 +53,7 @@ def demo(out: Path, *, device: str = "auto", console: Console | None = None) -> 
         highlight=False,
         soft_wrap=True,
     )
-    return page
+    return failed
 
 
 def _relative(path: Path) -> Path:

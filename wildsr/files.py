@@ -11,6 +11,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from wildsr import __version__
+from wildsr.errors import UserError
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
 
 
 @contextlib.contextmanager
@@ -29,9 +35,37 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
         # The clean-up must not hide the first error: with a broken parent the unlink fails as well.
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None and not error.filename:
-            raise type(error)(error.errno, os.strerror(error.errno), str(path)) from error
+        if isinstance(error, OSError):
+            raise _named(error, path) from error
         raise
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    if error.errno is None or error.filename:
+        return error
+    return type(error)(error.errno, os.strerror(error.errno), str(path))
+
+
+def describe_error(error: OSError) -> str:
+    """What went wrong with which file, in plain words."""
+    if not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, refusal: str) -> Iterator[None]:
+    """Holds a lock that the system frees when the process ends, however it ends. Raises UserError(refusal) when another holds it.
+
+    Where the system has no such locks (Windows), nothing is locked."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(refusal) from None
+        yield
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
@@ -71,15 +105,20 @@ def to_line(record: Mapping[str, Any]) -> str:
 
 
 def append_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Appends records, one JSON object a line. A line torn by an earlier crash is closed first, so it can spoil no other."""
+    """Appends records, one JSON object a line. A line torn by an earlier crash is closed first, so it can spoil no other.
+
+    Raises OSError naming `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+b") as file:
-        if file.tell() > 0:
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
-        for record in records:
-            file.write(to_line(record).encode())
+    try:
+        with open(path, "a+b") as file:
+            if file.tell() > 0:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")
+            for record in records:
+                file.write(to_line(record).encode())
+    except OSError as error:
+        raise _named(error, path) from error
 
 
 def read_jsonl(path: Path | str) -> list[dict[str, Any]]:

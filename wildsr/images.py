@@ -4,6 +4,7 @@ Inside wildsr a picture is RGB, (3, H, W) or (B, 3, H, W), float32 in [0, 1]; ui
 
 import contextlib
 import io
+import os
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
@@ -22,8 +23,10 @@ from wildsr.errors import UserError
 MAX_PIXELS = 178_956_970
 """Largest picture that is opened unless asked otherwise: where Pillow, too, refuses by default (half a gigabyte of 24-bit RGB)."""
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""Files with these endings are pictures; others in a folder are left alone."""
+SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".jxl", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
+)
+"""Files with these endings are pictures, also where this Pillow cannot read them and says so; others in a folder are left alone."""
 
 _ANIMATED = {"GIF", "PNG", "WEBP"}
 
@@ -53,6 +56,8 @@ def open_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     except UnidentifiedImageError:
         raise UserError(f"{path}: not a picture (its content is no format that Pillow knows)") from None
     except Exception as error:  # Decoders meet hostile bytes with whatever exception they happen to run into.
+        if isinstance(error, OSError) and error.errno and error.filename:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
         raise UserError(f"{path}: the picture is damaged ({str(error) or type(error).__name__})") from None
     if "transparency" in upright.info and upright.mode in ("1", "L", "P", "RGB"):
         return upright.convert("RGBA" if upright.mode in ("P", "RGB") else "L").convert("RGBA" if upright.mode in ("P", "RGB") else "LA")
@@ -171,21 +176,29 @@ def find(folder: Path | str) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder" if not folder.exists() else f"{folder}: is a file; name a folder of pictures")
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file() and not _hidden(path, folder)]
+    found: list[Path] = []
+    seen: set[str] = set()  # a link may lead back to a folder above it
+    for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
+        seen.add(os.path.realpath(parent))
+        folders[:] = [name for name in folders if not name.startswith(".") and os.path.realpath(os.path.join(parent, name)) not in seen]
+        found += [Path(parent, name) for name in names if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")]
     if not found:
         raise UserError(f"{folder}: holds no picture ({', '.join(sorted(SUFFIXES))})")
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _refuse(error: OSError) -> None:
+    raise UserError(f"{error.filename}: the folder cannot be read ({error.strerror})")
 
 
 def unique_stems(paths: Iterable[Path]) -> dict[str, Path]:
     """Stem -> path. Raises UserError when two pictures would be written under one name."""
     stems: dict[str, Path] = {}
+    seen: dict[str, Path] = {}
     for path in paths:
-        if path.stem in stems:
-            raise UserError(f"{stems[path.stem]} and {path} would both be written as {path.stem!r}: rename one")
+        # Some file systems do not tell "A.png" from "a.png".
+        other = seen.setdefault(path.stem.casefold(), path)
+        if other is not path:
+            raise UserError(f"{other} and {path} would both be written as {path.stem!r}: rename one")
         stems[path.stem] = path
     return stems

@@ -73,6 +73,12 @@ def bench(
     return rows
 
 
+def failures(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What failed in a benchmark, a line each."""
+    lines = (f"{row['model']} failed on {row['set']}/{row['image']} ({row['degradation']}): {row['error']}" for row in rows if row["error"])
+    return list(dict.fromkeys(lines))
+
+
 def degrade_files(sources: Sequence[Path], preset: str, out: Path, *, seed: int, scale: int) -> list[str]:
     """Degrades pictures to OUT/STEM.png; the fixed presets cut them to multiples of 12 first. Returns what failed, a line each.
 
@@ -86,17 +92,14 @@ def degrade_files(sources: Sequence[Path], preset: str, out: Path, *, seed: int,
 
     def work(source: Path, target: Path) -> None:
         hr = images.read(source)
-        try:
-            if preset == "two-order":
-                hr = images.crop_to_multiple(hr, scale)
-                pipeline = degrade.TwoOrder()
-                lr = pipeline.apply(images.to_float(hr).unsqueeze(0), pipeline.sample(seed, [order[source]]), scale)
-                images.write(target, images.to_uint8(lr[0]))
-            else:
-                hr = images.crop_to_multiple(hr, benchmark.CROP_HR)
-                images.write(target, degrade.fixed(hr, preset, seed=seed, scale=scale))
-        except UserError as error:
-            raise UserError(f"{source}: {error}") from None
+        if preset == "two-order":
+            hr = images.crop_to_multiple(hr, scale)
+            pipeline = degrade.TwoOrder()
+            lr = pipeline.apply(images.to_float(hr).unsqueeze(0), pipeline.sample(seed, [order[source]]), scale)
+            images.write(target, images.to_uint8(lr[0]))
+        else:
+            hr = images.crop_to_multiple(hr, benchmark.CROP_HR)
+            images.write(target, degrade.fixed(hr, preset, seed=seed, scale=scale))
 
     return _each(targets, work)
 
@@ -157,11 +160,13 @@ def _targets(sources: Sequence[Path], name: Callable[[Path], Path]) -> dict[Path
     originals = {source.resolve() for source in sources}
     for source in sources:
         target = name(source)
-        if target.resolve() in taken:
-            raise UserError(f"{taken[target.resolve()]} and {source} would both be written to {target}: rename one")
+        # Some file systems do not tell "A.png" from "a.png".
+        place = Path(str(target.resolve()).casefold())
+        if place in taken:
+            raise UserError(f"{taken[place]} and {source} would both be written to {target}: rename one")
         if target.resolve() in originals:
             raise UserError(f"{target} is one of the inputs and would be overwritten: use another --out")
-        taken[target.resolve()] = source
+        taken[place] = source
         targets[source] = target
     return targets
 
@@ -172,7 +177,7 @@ def _each(targets: dict[Path, Path], work: Callable[[Path, Path], None]) -> list
         try:
             work(source, target)
         except UserError as error:
-            failed.append(str(error))
+            failed.append(str(error) if str(source) in str(error) else f"{source}: {error}")
     return failed
 
 

@@ -165,6 +165,9 @@ def pick_device(name: str) -> torch.device:
         raise UserError(f"unknown device {name!r}: {nearest(name, ['auto', *there])}")
     if not there[name]:
         raise UserError(f"device {name!r} is not available here: there is {', '.join(device for device in there if there[device])}")
+    if name == "cuda":
+        # What is called float32 here is float32, not TF32, which PyTorch uses in convolutions unless told otherwise.
+        torch.backends.cudnn.allow_tf32 = False
     return torch.device(name)
 
 

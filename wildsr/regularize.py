@@ -26,7 +26,7 @@ from wildsr.networks import Site
 Drawn = Mapping[str, Tensor]
 
 ROWS = 256
-"""Samples of a batch for which chance is drawn when no example batch tells how many there are."""
+"""Samples of a batch for which chance is drawn at least."""
 
 
 class Regularizer(Strict, ABC, frozen=True):
@@ -149,14 +149,16 @@ class Attached:
             seen[kind] += 1
 
     def losses(self) -> dict[str, Tensor]:
-        """The regularisers' losses for the last forward in training mode, by name; {} when they only change features.
+        """The regularisers' losses for the last forward in training mode; {} when they only change features. Several of one name are
+        numbered in the order in which they were listed: align, align2.
 
         Raises UserError when the network ran without a regulariser: no `begin`, eval mode, or a site that forward never reaches."""
         losses: dict[str, Tensor] = {}
+        seen: Counter[str] = Counter()
         for tap in self._taps:
             for name, value in tap.losses().items():
-                # Two of a kind are told apart by their sites.
-                losses[name if name not in losses else f"{name}@{tap.regularizer.site}"] = value
+                seen[name] += 1
+                losses[name if seen[name] == 1 else f"{name}{seen[name]}"] = value
         return losses
 
 
@@ -209,7 +211,8 @@ def attach(net: nn.Module, *regularizers: Regularizer, example: Tensor | None = 
     that are compiled already: PyTorch would silently ignore the hooks, so attach first and compile inside the `with`."""
     if hasattr(net, "_orig_mod") or getattr(net, "_compiled_call_impl", None) is not None:
         raise UserError("the network is compiled already and would ignore what is attached now: attach first, then compile inside the with")
-    rows = ROWS if example is None else example.shape[0]
+    # Never fewer than ROWS: what is drawn for a sample must not hang on how many others there are.
+    rows = ROWS if example is None else max(ROWS, example.shape[0])
     if example is None:
         example = _small_example(net)
     named: Mapping[str, Site] = getattr(net, "sites", {})

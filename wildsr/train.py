@@ -1,6 +1,7 @@
 """Training: one loop that reads from top to bottom. All that varies with time is a pure function of images seen, so that the same
 command again continues a run, and on one machine the result is the same to the byte as if it had never stopped."""
 
+import contextlib
 import copy
 import json
 import math
@@ -202,6 +203,7 @@ def train(
     segments = _require_same_origin(run_dir, origin)
     if not segments or (segments[-1]["steps"], segments[-1]["code_version"]) != (config.steps, files.code_version()):
         segments.append({"first_step": first, "steps": config.steps, "code_version": files.code_version()})
+    lengths = sorted({segment["steps"] for segment in segments})
     _write_json(run_dir / "data.json", datasets.to_json(records))
     _write_json(run_dir / "run.json", {**origin, "segments": segments})
     _write_json(run_dir / "config.json", config.dump())
@@ -216,8 +218,9 @@ def train(
     averaged = copy.deepcopy(net).eval().requires_grad_(False)
     optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate, betas=config.betas, fused=place.type != "mps")
     if state:
-        _restore(net, averaged, optimizer, *state)
-    samples = Samples(config, records, place)
+        _restore(net, averaged, optimizer, *state, run_dir)
+    # MPS lacks some of the degradation's operators; there, samples are made on the CPU.
+    samples = Samples(config, records, torch.device("cpu") if place.type == "mps" else place)
     precision = config.precision if config.precision != "auto" else "bf16" if networks.computes_bf16(place) else "fp32"
 
     def export(path: Path, weights: nn.Module, key: str, step: int) -> None:
@@ -226,6 +229,8 @@ def train(
             "config": config.identity(),
             "regularizers": config.dump()["regularizers"],
             **origin,
+            # Of an extended run alone: it is not what a straight run of the same length would be.
+            **({"extended_from": lengths[:-1]} if len(lengths) > 1 else {}),
             "precision": precision,
             "images_seen": step * config.batch_size,
             "code_version": files.code_version(),
@@ -243,7 +248,7 @@ def train(
             export_both(step)
         except OSError as error:
             raise UserError(
-                f"saving step {step} failed: {error.filename}: {error.strerror}. The last whole save is kept: make room and give the same "
+                f"saving step {step} failed: {files.describe_error(error)}. The last whole save is kept: make room and give the same "
                 "command again"
             ) from error
 
@@ -255,6 +260,7 @@ def train(
     net.train()
     example = torch.zeros((config.views * config.batch_size, 3, config.lr_patch, config.lr_patch), device=place)
     with (
+        files.exclusive(run_dir / ".lock", f"{run_dir}: another process is training in this run directory"),
         _Log(run_dir, first) as log,
         _Bar(console, config, first) as bar,
         _StopRequests() as stop,
@@ -264,7 +270,7 @@ def train(
         for step in range(first, config.steps):
             n, progress = step * config.batch_size, step / config.steps
             clock = [time.perf_counter()]
-            lr, hr = samples.batch(n, config.batch_size)
+            lr, hr = (batch.to(place) for batch in samples.batch(n, config.batch_size))
             clock.append(time.perf_counter())
 
             rate = config.learning_rate * SCHEDULES[config.schedule](progress)
@@ -291,15 +297,17 @@ def train(
             if validate is not None and (done % config.val_every == 0 or last):
                 log.scores(done, validate(_inference(averaged)))
             if done % config.snapshot_every == 0:
+                _require_finite_weights({"averaged weights": averaged}, done)
                 export(run_dir / "snapshots" / f"{done:08d}.safetensors", averaged, "ema", done)
                 log.preview(done, lr[:4], _inference(averaged)(lr[:4]), hr[:4])
             if done % config.save_every == 0 or last or stop.requested:
                 save(done)
                 log.write({"event": "save", "step": done})
-            if stop.requested and not last:
+            if last:
+                log.write({"event": "end", "step": done})
+            if stop.requested:
                 console.print(f"stopped after step {done} of {config.steps} and saved: the same command continues")
                 raise stop.reason()
-        log.write({"event": "end", "step": config.steps})
     return run_dir / "model.safetensors"
 
 
@@ -357,8 +365,13 @@ def _state(net: nn.Module, averaged: nn.Module, optimizer: torch.optim.Adam) -> 
 
 
 def _restore(
-    net: nn.Module, averaged: nn.Module, optimizer: torch.optim.Adam, step: int, groups: Mapping[str, Mapping[str, Tensor]]
+    net: nn.Module, averaged: nn.Module, optimizer: torch.optim.Adam, step: int, groups: Mapping[str, Mapping[str, Tensor]], run_dir: Path
 ) -> None:
+    shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
+    for group in ("raw", "ema", "exp_avg", "exp_avg_sq"):
+        held = {name: tensor.shape for name, tensor in groups.get(group, {}).items()}
+        if held != shapes:
+            raise UserError(f"{run_dir / 'state' / f'{step:08d}' / f'{group}.safetensors'} is missing or damaged: use another --run-dir")
     net.load_state_dict(groups["raw"])
     averaged.load_state_dict(groups["ema"])
     for name, parameter in net.named_parameters():
@@ -372,7 +385,10 @@ def _restore(
 
 def _exported(run_dir: Path, images_seen: int) -> bool:
     paths = [run_dir / "model.safetensors", run_dir / "raw.safetensors"]
-    return all(path.is_file() and checkpoint.load(path).metadata.get("images_seen") == images_seen for path in paths)
+    try:
+        return all(checkpoint.load(path).metadata.get("images_seen") == images_seen for path in paths)
+    except UserError:  # missing or damaged: they are written again from the state
+        return False
 
 
 def _require_same_config(run_dir: Path, config: TrainConfig, done: int) -> None:
@@ -393,9 +409,11 @@ def _require_same_config(run_dir: Path, config: TrainConfig, done: int) -> None:
 
 
 def _require_same_origin(run_dir: Path, origin: Mapping[str, Any]) -> list[dict[str, Any]]:
-    earlier = _read_json(run_dir / "run.json", None)
-    if earlier is None:
+    earlier = _read_json(run_dir / "run.json", {})
+    if not earlier:
         return []
+    if not {"data_fingerprint", "init", "segments"} <= set(earlier):
+        raise UserError(f"{run_dir / 'run.json'} is damaged: use another --run-dir")
     if earlier["data_fingerprint"] != origin["data_fingerprint"]:
         raise UserError(f"{run_dir} was started on other pictures: give it the same --data (unchanged), or use another --run-dir")
     if earlier["init"] != origin["init"]:
@@ -412,8 +430,8 @@ def _flat(values: Any, path: str = "") -> dict[str, Any]:
 
 def _read_json(path: Path, default: Any) -> Any:
     try:
-        return json.loads(path.read_text()) if path.is_file() else default
-    except json.JSONDecodeError:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else default
+    except ValueError:
         raise UserError(f"{path} is damaged (not JSON): restore it, or use another --run-dir") from None
 
 
@@ -498,6 +516,11 @@ class _Bar:
             self._bar.stop()
 
     def advance(self, done: int, losses: Mapping[str, float]) -> None:
+        # Nobody may be listening any more (… | head); training goes on without words.
+        with contextlib.suppress(BrokenPipeError):
+            self._show(done, losses)
+
+    def _show(self, done: int, losses: Mapping[str, float]) -> None:
         shown = "  ".join(f"{name} {value:.4g}" for name, value in losses.items())
         self._bar.update(self._task, completed=done, losses=shown)
         if not self._console.is_terminal and (done % max(1, self._steps // 20) == 0 or done == self._steps):

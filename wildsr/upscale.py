@@ -1,11 +1,11 @@
-"""Upscaling: a loaded model is a callable that pads, tiles and clamps; files go in and PNGs come out."""
+"""Upscaling: a loaded model is a callable that tiles and clamps; files go in and PNGs come out."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Num, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -38,8 +38,9 @@ class Model:
         return sr
 
     @torch.inference_mode()
-    def tiles(self, lr: Float[Tensor, "b 3 h w"]) -> Iterator[tuple[tuple[int, int], Float[Tensor, "b 3 th tw"]]]:
-        """Yields the result tile by tile: (top, left) in the result, and the pixels."""
+    def tiles(self, lr: Num[Tensor, "b 3 h w"]) -> Iterator[tuple[tuple[int, int], Float[Tensor, "b 3 th tw"]]]:
+        """Yields the result tile by tile: (top, left) in the result, and the pixels. `lr` is float in [0, 1], or uint8, which is made
+        float tile by tile. Raises UserError when the network's output is not finite."""
         _, _, h, w = lr.shape
         device, radius, scale = next(self.network.parameters()).device, self.network.radius, self.scale
         for top in range(0, h, self.tile):
@@ -47,7 +48,12 @@ class Model:
                 bottom, right = min(top + self.tile, h), min(left + self.tile, w)
                 above, before = max(0, top - radius), max(0, left - radius)
                 window = lr[..., above : min(bottom + radius, h), before : min(right + radius, w)]
-                out = self.network(window.to(device)).clamp(0, 1).to(lr.device)
+                if window.dtype == torch.uint8:
+                    window = images.to_float(window)
+                out = self.network(window.to(device)).to(lr.device)
+                if not out.isfinite().all():
+                    raise UserError("the model's output is not finite: its weights are damaged, or too large for this number type")
+                out = out.clamp(0, 1)
                 rows = slice((top - above) * scale, (bottom - above) * scale)
                 columns = slice((left - before) * scale, (right - before) * scale)
                 yield (top * scale, left * scale), out[..., rows, columns]
@@ -69,7 +75,7 @@ def upscale_picture(model: Model, picture: Image.Image) -> Image.Image:
     colour = images.from_pillow(picture.convert("RGB"))
     height, width = colour.shape[-2] * model.scale, colour.shape[-1] * model.scale
     result: UInt8[Tensor, "3 sh sw"] = torch.empty((3, height, width), dtype=torch.uint8)
-    for (top, left), tile in model.tiles(images.to_float(colour).unsqueeze(0)):
+    for (top, left), tile in model.tiles(colour.unsqueeze(0)):
         result[:, top : top + tile.shape[-2], left : left + tile.shape[-1]] = images.to_uint8(tile[0])
     upscaled = images.to_pillow(result).convert("L" if picture.mode in ("L", "LA") else "RGB")
     if picture.mode in ("LA", "RGBA"):

@@ -1,0 +1,83 @@
+"""Files are whole or absent, whatever happens while they are written."""
+
+import errno
+import os
+
+import pytest
+
+from wildsr import files
+from wildsr.errors import UserError
+
+
+def test_the_old_bytes_stand_until_the_new_ones_are_whole(tmp_path):
+    path = tmp_path / "file"
+    files.write_bytes(path, b"old")
+    with files.atomic_write(path) as file:
+        file.write(b"new, half")
+        file.flush()
+        assert path.read_bytes() == b"old"
+        file.write(b" and whole")
+    assert path.read_bytes() == b"new, half and whole"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
+def test_a_failure_leaves_the_old_bytes_and_nothing_else(tmp_path, error):
+    path = tmp_path / "file"
+    files.write_bytes(path, b"old")
+
+    def fail():
+        with files.atomic_write(path) as file:
+            file.write(b"new")
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        fail()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+    if isinstance(error, OSError):
+        assert caught.value.filename == str(path)
+
+
+def test_a_folder_is_whole_or_absent(tmp_path):
+    with files.atomic_directory(tmp_path / "folder") as partial:
+        (partial / "a").write_text("a")
+        assert not (tmp_path / "folder").exists()
+    assert os.listdir(tmp_path) == ["folder"]
+    with pytest.raises(ValueError, match="x"), files.atomic_directory(tmp_path / "other") as partial:
+        raise ValueError("x")
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_records_survive_a_torn_line(tmp_path):
+    log = tmp_path / "log.jsonl"
+    files.append_jsonl(log, [{"a": 1}, {"b": "ü"}])
+    with open(log, "ab") as file:
+        file.write(b'{"torn": ')
+    assert files.read_jsonl(log) == [{"a": 1}, {"b": "ü"}]
+    files.append_jsonl(log, [{"c": 3}])
+    assert files.read_jsonl(log) == [{"a": 1}, {"b": "ü"}, {"c": 3}]
+
+
+def test_a_full_disk_under_a_log_is_named():
+    if not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full to stand for a full disk")
+    with pytest.raises(OSError, match="full") as caught:
+        files.append_jsonl(files.Path("/dev/full"), [{"a": 1}])
+    assert files.describe_error(caught.value) == "/dev/full: No space left on device"
+
+
+def test_a_lock_is_held_once_and_freed(tmp_path):
+    for _ in range(2):
+        with (
+            files.exclusive(tmp_path / "lock", "taken"),
+            pytest.raises(UserError, match="taken"),
+            files.exclusive(tmp_path / "lock", "taken"),
+        ):
+            pass
+
+
+def test_the_code_version_names_the_sources():
+    version = files.code_version()
+    assert version.startswith("0.")
+    assert "+src." in version
