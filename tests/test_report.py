@@ -597,7 +597,7 @@ def test_thinning_keeps_spikes_and_smoothing_keeps_the_mean():
     assert (5_001, 9.0) in thinned
     assert pages.smooth(values[:100]) == [(number, pytest.approx(1.0)) for number in range(100)]
     around = dict(pages.smooth(values))
-    assert max(around.values()) == pytest.approx(1.0 + 8.0 / 251)
+    assert max(around.values()) == pytest.approx(1.0 + 8.0 / 1001)
 
 
 # The file

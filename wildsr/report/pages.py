@@ -162,7 +162,7 @@ def _verdict(summary: Summary, look: Look) -> Html:
         if len(best) == 1 and others:
             lead = sum(all(summary.gain(best[0], other, *cell)[0] in "+–" for other in others) for cell in cells)
             lines.append(fill("gain-line", gain=f"{lead} of {len(cells)}", words="cells (set × degradation) led"))
-        names = [look.label(model) for model in best] + [Html(" <small>tie</small>")] * (len(best) > 1)
+        names = [Html("<span>" + look.label(model) + "</span> ") for model in best] + [Html("<small>tie</small>")] * (len(best) > 1)
         mean = show(summary.cell(best[0]).mean, metric) + (summary.unit or f" {summary.name}")
         winner = fill("winner", names=names, mean=mean, lines=lines)
     losses, levels = [], []
@@ -242,8 +242,8 @@ def thin(values: Curve, most: int = POINTS) -> Curve:
 
 
 def smooth(values: Curve) -> Curve:
-    """The centred moving mean over a 40th of the pairs, at most POINTS pairs."""
-    reach = len(values) // 80
+    """The centred moving mean over a tenth of the pairs, at most POINTS pairs."""
+    reach = len(values) // 20
     sums = np.concatenate([[0.0], np.cumsum([value for _, value in values])])
     places = np.unique(np.linspace(0, len(values) - 1, min(POINTS, len(values))).round().astype(int))
     starts, ends = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(values))
