@@ -175,7 +175,8 @@ def computes_bf16(device: torch.device) -> bool:
     """Whether a device computes in bfloat16 rather than emulating it, which on a CPU is ten times slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # of newer PyTorch; an older one says nothing, and computes in float32
+    return device.type == "cpu" and bool(capabilities.get("avx512_bf16"))
 
 
 def recognise(shapes: Mapping[str, tuple[int, ...]]) -> NetworkConfig | None:
