@@ -12,10 +12,10 @@ from rich.console import Console
 
 from wildsr import checkpoint, config, datasets, files
 from wildsr.degrade import unsharp_mask
-from wildsr.errors import UserError
+from wildsr.errors import TrainingDivergedError, UserError
 from wildsr.networks import SRResNet, SRResNetConfig
 from wildsr.regularize import FeatureAlignment, FeatureDropout
-from wildsr.train import SCHEDULES, Samples, TrainConfig, TrainingDivergedError, _average, train
+from wildsr.train import SCHEDULES, Samples, TrainConfig, _average, train
 
 QUIET = Console(quiet=True)
 CPU = torch.device("cpu")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from wildsr import __version__
-from wildsr.errors import UserError
+from wildsr.errors import TrainingDivergedError, UserError
 
 # What a verb needs is imported when it runs: `wildsr --help` must not wait for PyTorch.
 
@@ -218,9 +218,9 @@ def main() -> NoReturn:
         _exit(2, "not enough memory: use smaller pictures, or a smaller --tile")
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
+    except TrainingDivergedError as error:
+        _exit(1, str(error))
     except Exception as error:
-        if type(error).__name__ == "TrainingDivergedError":
-            _exit(1, str(error))
         traceback.print_exc()
         _exit(1, f"a fault of ours, please report it with the lines above: {type(error).__name__}: {error}")
 

@@ -1,5 +1,9 @@
-"""The one error that a user can mend."""
+"""The errors that have a name."""
 
 
 class UserError(ValueError):
     """A mistake of the user's: the message shows the value and the mend, in one plain line. The command line exits with 2."""
+
+
+class TrainingDivergedError(RuntimeError):
+    """A loss or a weight is no longer a finite number; the message names it and the step. The last good save is left as it was."""

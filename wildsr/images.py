@@ -59,8 +59,10 @@ def open_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Image.Image:
         if isinstance(error, OSError) and error.errno and error.filename:
             raise UserError(f"{path}: cannot be read ({error.strerror})") from None
         raise UserError(f"{path}: the picture is damaged ({str(error) or type(error).__name__})") from None
-    if "transparency" in upright.info and upright.mode in ("1", "L", "P", "RGB"):
-        return upright.convert("RGBA" if upright.mode in ("P", "RGB") else "L").convert("RGBA" if upright.mode in ("P", "RGB") else "LA")
+    if "transparency" in upright.info and upright.mode in ("P", "RGB"):
+        return upright.convert("RGBA")
+    if "transparency" in upright.info and upright.mode in ("1", "L"):
+        return upright.convert("L").convert("LA")
     return upright.convert({"1": "L", "P": "RGB", "PA": "RGBA"}.get(upright.mode, upright.mode))
 
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from wildsr import chance, checkpoint, datasets, files, images, networks
 from wildsr.config import Positive, Strict
 from wildsr.degrade import KERNEL_SIZE, TwoOrder, unsharp_mask
-from wildsr.errors import UserError
+from wildsr.errors import TrainingDivergedError, UserError
 from wildsr.regularize import RegularizerConfig, attach
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -127,10 +127,6 @@ class TrainConfig(Strict, frozen=True):
     def identity(self) -> dict[str, Any]:
         """What the result hangs on: all but the bookkeeping."""
         return {key: value for key, value in self.dump().items() if key not in BOOKKEEPING}
-
-
-class TrainingDivergedError(RuntimeError):
-    """A loss or a weight is no longer a finite number; the message names it and the step. The last good save is left as it was."""
 
 
 class Samples:
