@@ -251,6 +251,7 @@ def mistakes(tmp_path, pictures, model):
         "unwritable run directory": (["train", "quick", *data, "--run-dir", model / "run", *SMALL], "net.safetensors"),
         "run directory is a file": (["train", "quick", *data, "--run-dir", model, *SMALL], "net.safetensors"),
         "unknown device": (["train", "quick", *data, *run, "--device=gpu"], "unknown device 'gpu'"),
+        "unknown device to measure on": ([*bench, *data, "--device=tpu"], "unknown device 'tpu'"),
         "missing init": (["train", "quick", *data, *run, "--init", tmp_path / "no.pth"], "no.pth: no such model file"),
         "unknown suite": ([*bench[:2], "--suite=rdsr9", *data, *out], "unknown suite 'rdsr9': did you mean 'rdsr8'"),
         "missing model": (["bench", tmp_path / "no.pth", *bench[2:], *data], "no.pth: no such model file"),

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "recipes": {"degrade", "networks", "regularize", "train"},
     "benchmark": {"degrade", "images", "metrics"},
     "report": {"report"},
-    "jobs": {"benchmark", "checkpoint", "datasets", "degrade", "images", "report", "train", "upscale"},
+    "jobs": {"benchmark", "checkpoint", "datasets", "degrade", "images", "networks", "report", "train", "upscale"},
     "demo": {"datasets", "jobs", "recipes", "regularize", "report"},
     "cli": {"datasets", "demo", "images", "jobs", "recipes", "report"},
     "__main__": {"cli"},

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from wildsr import benchmark, checkpoint, datasets, degrade, files, images, report, upscale
+from wildsr import benchmark, checkpoint, datasets, degrade, files, images, networks, report, upscale
 from wildsr.config import nearest
 from wildsr.errors import UserError
 from wildsr.train import TrainConfig
@@ -60,6 +60,7 @@ def bench(
 
     Bicubic resizing is always among them."""
     _require(seed >= 0, "seed", seed, "use 0 or more")
+    networks.pick_device(device)  # also where bicubic alone is measured, a mistake is said
     suite = benchmark.find_suite(suite_name)
     wanted = [str(model) for model in models]
     contenders = [contender(model, suite, device) for model in (wanted if "bicubic" in wanted else ["bicubic", *wanted])]
