@@ -126,10 +126,8 @@ def random_map(x: Float[Tensor, "b c"], frequency: Float[Tensor, "b 1"], phase: 
     return 2 * torch.sin(m + torch.pi / 4)
 
 
-REGULARIZERS: dict[str, type[Regularizer]] = {"dropout": FeatureDropout, "alignment": FeatureAlignment}
-"""Name in a configuration -> its class."""
-
 RegularizerConfig = Annotated[FeatureDropout | FeatureAlignment, Field(discriminator="name")]
+"""Any regulariser in a configuration, told apart by `name`: the list that a new one joins."""
 
 
 class Attached:
