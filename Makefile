@@ -6,11 +6,11 @@ VENV ?= .venv
 TORCH ?= $(shell grep '^torch==' requirements.lock)
 OUT ?= wildsr-demo
 
-.PHONY: demo test lint wheel lock clean
+.PHONY: help demo test lint wheel lock clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    train, measure, upscale and report on sample photographs (about five minutes)"
+	@echo "make demo    train, measure, upscale and report on sample photographs (under five minutes)"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff and pyright"
 	@echo "make wheel   build the wheel and run it from an empty environment"

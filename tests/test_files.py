@@ -51,12 +51,12 @@ def test_a_folder_is_whole_or_absent(tmp_path):
 
 def test_records_survive_a_torn_line(tmp_path):
     log = tmp_path / "log.jsonl"
-    files.append_jsonl(log, [{"a": 1}, {"b": "ü"}])
+    files.append_jsonl(log, [{"a": 1}, {"b": "ü\u2028\x85"}])
     with open(log, "ab") as file:
         file.write(b'{"torn": ')
-    assert files.read_jsonl(log) == [{"a": 1}, {"b": "ü"}]
+    assert files.read_jsonl(log) == [{"a": 1}, {"b": "ü\u2028\x85"}]
     files.append_jsonl(log, [{"c": 3}])
-    assert files.read_jsonl(log) == [{"a": 1}, {"b": "ü"}, {"c": 3}]
+    assert files.read_jsonl(log) == [{"a": 1}, {"b": "ü\u2028\x85"}, {"c": 3}]
 
 
 def test_a_full_disk_under_a_log_is_named():

@@ -100,7 +100,7 @@ def read_hr(path: Path | str) -> UInt8[Tensor, "3 h w"]:
 def run(
     contenders: Sequence[Contender], suite: Suite, sets: dict[str, dict[str, Path]], *, seed: int = 0, out: Path | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Yields a row for every contender, picture, degradation, metric and colour space; see `_row` for its fields.
+    """Yields a row for every contender, picture, degradation, metric and colour space; see `_rows` for its fields.
 
     With `out`, writes the pictures that the rows speak of: hr/SET/STEM.png, lr/SET/DEGRADATION/STEM.png and
     images/SET/DEGRADATION/MODEL/STEM.png, and in the end manifest.json: the SHA-256 of every LR file. A contender that fails on a picture
@@ -115,6 +115,7 @@ def run(
     for set_name, pictures in sets.items():
         for stem, path in pictures.items():
             hr = read_hr(path)
+            hr_sha256 = images.pixels_sha256(hr)
             if out is not None:
                 images.write(out / "hr" / set_name / f"{stem}.png", hr)
             for degradation in suite.degradations:
@@ -122,7 +123,7 @@ def run(
                 data = images.png(images.to_pillow(lr))
                 if out is not None:
                     files.write_bytes(out / "lr" / set_name / degradation / f"{stem}.png", data)
-                manifest[f"{set_name}/{degradation}/{stem}.png"] = files.sha256(data)
+                lr_sha256 = manifest[f"{set_name}/{degradation}/{stem}.png"] = files.sha256(data)
                 shared = {
                     "scale": suite.scale,
                     "suite": suite.name,
@@ -132,8 +133,8 @@ def run(
                     "degradation": degradation,
                     "crop": suite.crop,
                     "resizer": f"Pillow {PIL.__version__} bicubic",
-                    "hr_sha256": images.pixels_sha256(hr),
-                    "lr_sha256": files.sha256(data),
+                    "hr_sha256": hr_sha256,
+                    "lr_sha256": lr_sha256,
                     "seed": seed,
                     "code_version": files.code_version(),
                 }

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -159,7 +158,9 @@ def _unpickle(path: Path) -> Any:
             warnings.simplefilter("ignore")  # of old pickle protocols; what cannot be read is an error below
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        if path.read_bytes()[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        with open(path, "rb") as file:
+            start = file.read(2)
+        if start in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
             raise UserError(f"{path}: refused: it holds more than plain weights and could run code when opened") from None
         raise UserError(f"{path}: not a file of weights that PyTorch can read") from None
     except Exception:  # Broken bytes meet the reader with whatever exception it happens to run into.
@@ -217,4 +218,4 @@ def _states(folder: Path) -> list[Path]:
 
 def parameter_count(weights: Mapping[str, Tensor]) -> int:
     """How many numbers the weights are."""
-    return int(np.sum([tensor.numel() for tensor in weights.values()]))
+    return sum(tensor.numel() for tensor in weights.values())

@@ -124,7 +124,7 @@ def append_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
 def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
     """Reads records; a line that a crash cut short is passed over."""
     records = []
-    for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in Path(path).read_text(encoding="utf-8", errors="replace").split("\n"):
         with contextlib.suppress(json.JSONDecodeError):
             record = json.loads(line)
             if isinstance(record, dict):

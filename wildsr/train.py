@@ -178,9 +178,20 @@ def train(
 
     Raises UserError for pictures that cannot be used, for a run directory of another configuration (showing the difference) and for
     `init` weights of another network; TrainingDivergedError when a loss is not finite."""
-    run_dir, console = Path(run_dir), console or Console(stderr=True)
-    place = networks.pick_device(device)
+    run_dir, place = Path(run_dir), networks.pick_device(device)
+    with files.exclusive(run_dir / ".lock", f"{run_dir}: another process is training in this run directory"):
+        return _train(config, data, run_dir, init, validate, place, console or Console(stderr=True))
 
+
+def _train(
+    config: TrainConfig,
+    data: Sequence[Path | str],
+    run_dir: Path,
+    init: Path | str | None,
+    validate: Callable[[Callable[[Tensor], Tensor]], Mapping[str, float]] | None,
+    place: torch.device,
+    console: Console,
+) -> Path:
     # ------------------------------------------------------------------------------ what is there: an earlier start, weights, pictures
     start = checkpoint.load(init) if init is not None else None
     if start is not None and networks.shapes(start.network) != networks.shapes(config.network):
@@ -256,7 +267,6 @@ def train(
     net.train()
     example = torch.zeros((config.views * config.batch_size, 3, config.lr_patch, config.lr_patch), device=place)
     with (
-        files.exclusive(run_dir / ".lock", f"{run_dir}: another process is training in this run directory"),
         _Log(run_dir, first) as log,
         _Bar(console, config, first) as bar,
         _StopRequests() as stop,
@@ -302,7 +312,8 @@ def train(
             if last:
                 log.write({"event": "end", "step": done})
             if stop.requested:
-                console.print(f"stopped after step {done} of {config.steps} and saved: the same command continues")
+                if not last:
+                    console.print(f"stopped after step {done} of {config.steps} and saved: the same command continues")
                 raise stop.reason()
     return run_dir / "model.safetensors"
 
