@@ -191,7 +191,8 @@ def fixed(hr: Tensor, steps: tuple[str, ...], preset: str, seed: int, scale: int
     pixels = np.ascontiguousarray(hr.numpy().transpose(1, 2, 0))
     picture = cv2.GaussianBlur(pixels, (21, 21), 2) if "blur" in steps else pixels
     height, width = picture.shape[:2]
-    picture = np.asarray(Image.fromarray(picture).resize((width // scale, height // scale), Image.Resampling.BICUBIC))
+    resizer = Image.Resampling.NEAREST if "nearest" in steps else Image.Resampling.BICUBIC
+    picture = np.asarray(Image.fromarray(picture).resize((width // scale, height // scale), resizer))
     if "noise" in steps:
         key = hashlib.sha256(f"{seed}|{preset}|{hashlib.sha256(pixels.tobytes()).hexdigest()}".encode()).digest()[:16]
         rng = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))

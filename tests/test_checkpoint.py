@@ -33,7 +33,8 @@ def test_a_saved_model_is_flat_and_says_what_it_is(tmp_path, weights):
     checkpoint.save(path, Checkpoint(CONFIG, weights, "ema", {"recipe": "quick", "images_seen": 80}))
     assert equal(load_file(path), weights)
     _, metadata = checkpoint.read_safetensors(path)
-    assert json.loads(metadata["wildsr.network"]) == {"name": "srresnet", "channels": 4, "blocks": 2, "scale": 4, "upconv1_init": "default"}
+    sizes = {"name": "srresnet", "scale": 4, "channels": 4, "blocks": 2}
+    assert json.loads(metadata["wildsr.network"]) == {**sizes, "upconv1_init": "default", "block_init": "scaled"}
     assert json.loads(metadata["wildsr.scale"]) == 4
     assert json.loads(metadata["wildsr.format_version"]) == checkpoint.FORMAT_VERSION
     assert metadata["modelspec.architecture"] == "srresnet"
@@ -79,8 +80,8 @@ def test_the_hash_of_weights_is_of_the_tensors_not_of_the_file(tmp_path, weights
         (lambda sd: {"params": {name: value + 1 for name, value in sd.items()}, "params_ema": sd}, "params_ema"),
         (lambda sd: {"state_dict": {f"module.{name}": value for name, value in sd.items()}}, "state_dict"),
         (lambda sd: {"anything": sd}, "anything"),
-        (networks.to_details_keys, "flat"),
-        (lambda sd: {"params": networks.to_details_keys(sd)}, "params"),
+        (networks.SRResNet.to_details_keys, "flat"),
+        (lambda sd: {"params": networks.SRResNet.to_details_keys(sd)}, "params"),
     ],
 )
 def test_layouts_of_other_projects_are_read(tmp_path, weights, wrap, key):

@@ -70,7 +70,9 @@ def test_the_whole_way(wildsr, pictures, tmp_path):
     for name in ("model.safetensors", "raw.safetensors", "config.json", "log.jsonl"):
         assert (tmp_path / "run" / name).is_file()
     scores = [record["scores"] for record in files.read_jsonl(tmp_path / "run" / "log.jsonl") if record["event"] == "val"]
-    assert set(scores[-1]) == {"psnr clean", "psnr b+n+j"}
+    cosines = {f"cosine {name}" for name in ("blur", "noise", "jpeg", "b+n", "b+j", "n+j", "b+n+j")}
+    assert set(scores[-1]) == {"psnr clean", "psnr b+n+j"} | cosines
+    assert all(0 < scores[-1][name] < 1 for name in cosines)
 
     status, out, err = wildsr("bench", tmp_path / "run", "--suite", "rdsr8", "--data", pictures, "--out", tmp_path / "bench")
     assert status == 0, err

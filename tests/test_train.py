@@ -15,7 +15,8 @@ from wildsr.degrade import unsharp_mask
 from wildsr.errors import TrainingDivergedError, UserError
 from wildsr.networks import SRResNet, SRResNetConfig
 from wildsr.regularize import FeatureAlignment, FeatureDropout
-from wildsr.train import SCHEDULES, Samples, TrainConfig, _average, train
+from wildsr.train import SCHEDULES, Samples, TrainConfig, train
+from wildsr.train.loop import _average
 
 QUIET = Console(quiet=True)
 CPU = torch.device("cpu")
@@ -165,7 +166,7 @@ def test_model_files_say_where_they_come_from_and_hold_no_path_or_time(tiny, pic
     assert found.weights_key == "ema"
     assert checkpoint.load(path.parent / "raw.safetensors").weights_key == "raw"
     assert found.metadata["images_seen"] == 12
-    assert found.metadata["regularizers"] == [{"site": "last", "name": "dropout", "p": 0.5}]
+    assert found.metadata["regularizers"] == [{"name": "dropout", "site": "last", "p": 0.5, "dimension": "channel"}]
     assert found.metadata["data_fingerprint"] == datasets.fingerprint(datasets.examine([pictures]))
     assert found.metadata["code_version"] == files.code_version()
     assert "save_every" not in found.metadata["config"]
@@ -348,7 +349,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_name_and_step_and_keeps_the_la
         calls.append(1)
         return original(sr, hr) * (float("nan") if len(calls) == 4 else 1)
 
-    monkeypatch.setattr("wildsr.train.F.l1_loss", diverge)
+    monkeypatch.setattr("torch.nn.functional.l1_loss", diverge)
     with pytest.raises(TrainingDivergedError, match=r"loss 'pixel' is nan at step 4"):
         run(tiny, pictures, tmp_path / "run")
     assert checkpoint.load_state(tmp_path / "run" / "state")[0] == 2

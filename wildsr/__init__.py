@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from wildsr.metrics import ssim as ssim
     from wildsr.networks import SRResNet as SRResNet
     from wildsr.networks import SRResNetConfig as SRResNetConfig
+    from wildsr.regularize import AdaptiveDropout as AdaptiveDropout
     from wildsr.regularize import FeatureAlignment as FeatureAlignment
     from wildsr.regularize import FeatureDropout as FeatureDropout
     from wildsr.regularize import Regularizer as Regularizer
@@ -33,11 +34,11 @@ _HOMES = {
     "errors": ("UserError",),
     "metrics": ("psnr", "ssim"),
     "networks": ("SRResNet", "SRResNetConfig"),
-    "regularize": ("FeatureAlignment", "FeatureDropout", "Regularizer", "attach"),
+    "regularize": ("AdaptiveDropout", "FeatureAlignment", "FeatureDropout", "Regularizer", "attach"),
     "train": ("TrainConfig",),
     "upscale": ("Model", "load"),
 }
-_ROOMS = {*_HOMES, "datasets", "demo", "images", "jobs", "recipes", "report"}
+_ROOMS = {*_HOMES, "datasets", "demo", "devices", "images", "interpret", "jobs", "options", "recipes", "report", "sites", "sweep"}
 __all__ = sorted(name for names in _HOMES.values() for name in names)  # pyright: ignore[reportUnsupportedDunderAll]
 
 

@@ -27,11 +27,20 @@ class Suite:
     version: str
     scale: int
     crop: int
-    degradations: tuple[str, ...] = tuple(degrade.PRESETS)
+    degradations: tuple[str, ...]
 
 
-SUITES = {suite.name: suite for suite in (Suite("rdsr8", version="1", scale=4, crop=4),)}
-"""`rdsr8`: the eight test degradations of Reflash Dropout (CVPR 2022), Table 1, ×4."""
+EIGHT = ("clean", "blur", "noise", "jpeg", "b+n", "b+j", "n+j", "b+n+j")
+
+SUITES = {
+    suite.name: suite
+    for suite in (
+        Suite("rdsr8", version="1", scale=4, crop=4, degradations=EIGHT),
+        Suite("resizers", version="1", scale=4, crop=4, degradations=("clean", "nearest")),
+    )
+}
+"""`rdsr8`: the eight test degradations of Reflash Dropout (CVPR 2022), Table 1, ×4. `resizers`: bicubic and nearest-neighbour resizing
+alone, of its Figure 2."""
 
 
 @dataclass(frozen=True)

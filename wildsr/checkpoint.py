@@ -30,7 +30,7 @@ class Checkpoint:
 
     `weights_key`: which of a training's weights these are ("ema", "raw", or another project's name for them, "flat" when it has none)."""
 
-    network: networks.NetworkConfig
+    network: networks.Config
     weights: dict[str, Tensor]
     weights_key: str
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -97,7 +97,7 @@ def save(path: Path | str, checkpoint: Checkpoint) -> None:
 
 def load(path: Path | str) -> Checkpoint:
     """Reads weights of a known network: our safetensors, a run directory (its model.safetensors), flat safetensors and .pth files of
-    BasicSR and its relatives, both key layouts of SRResNet.
+    BasicSR and its relatives, in any published key layout.
 
     A .pth file is unpickled with an allow-list of types: it cannot run code. Raises UserError naming the file for what is missing,
     damaged, unsafe, or of no known network, and lists missing, extra and mis-shaped keys."""
@@ -119,19 +119,19 @@ def load(path: Path | str) -> Checkpoint:
         raise UserError(f"{path}: its metadata is damaged (format {version!r}, network {described!r})")
     if version > FORMAT_VERSION:
         raise UserError(f"{path}: written in format {version}, this version reads up to {FORMAT_VERSION}: upgrade wildsr")
-    weights = networks.to_plain_keys({_strip(name): tensor for name, tensor in weights.items()})
-    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    config = networks.config_from(described) if described else networks.recognise(shapes)
-    if config is None:
+    weights = {_strip(name): tensor for name, tensor in weights.items()}
+    recognised = (networks.config_from(described), weights) if described else networks.recognise(weights)
+    if recognised is None:
         some = ", ".join(list(weights)[:6])
         raise UserError(f"{path}: not the weights of a network known here ({', '.join(networks.NETWORKS)}); its keys begin {some}")
-    _require_fit(shapes, config, path)
+    config, weights = recognised
+    _require_fit({name: tuple(tensor.shape) for name, tensor in weights.items()}, config, path)
     key = str(values.get("weights_key", key))
     kept = {name: value for name, value in values.items() if name not in ("format_version", "network", "scale", "weights_key")}
     return Checkpoint(config, weights, key, kept)
 
 
-def build(checkpoint: Checkpoint) -> networks.SRResNet:
+def build(checkpoint: Checkpoint) -> networks.Network:
     """The network with its weights, in eval mode, float32."""
     with torch.random.fork_rng(devices=[]):
         net = networks.create(checkpoint.network)
@@ -181,16 +181,14 @@ def _unwrap(content: Any, path: Path) -> tuple[dict[str, Tensor], str]:
     return {str(name): tensor for name, tensor in content.items()}, key
 
 
-def _require_fit(shapes: Mapping[str, tuple[int, ...]], config: networks.NetworkConfig, path: Path) -> None:
+def _require_fit(shapes: Mapping[str, tuple[int, ...]], config: networks.Config, path: Path) -> None:
     wanted = networks.shapes(config)
     problems = [f"missing {name}" for name in wanted if name not in shapes]
     problems += [f"unknown {name}" for name in shapes if name not in wanted]
     problems += [f"{name} is {shapes[name]}, not {wanted[name]}" for name in wanted if name in shapes and shapes[name] != wanted[name]]
     if problems:
         more = f", and {len(problems) - 8} more" if len(problems) > 8 else ""
-        raise UserError(
-            f"{path}: does not fit {config.name} ({config.channels} channels, {config.blocks} blocks): {', '.join(problems[:8])}{more}"
-        )
+        raise UserError(f"{path}: does not fit {networks.describe(config)}: {', '.join(problems[:8])}{more}")
 
 
 def save_state(folder: Path, step: int, groups: Mapping[str, Mapping[str, Tensor]]) -> None:

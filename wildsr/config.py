@@ -4,7 +4,7 @@ import copy
 import difflib
 import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -35,13 +35,12 @@ def build(model: type[Model], values: dict[str, Any], what: str = "configuration
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{what}: {_explain(error.errors()[0], model)}") from None
+        raise UserError(f"{what}: {_explain(error.errors()[0], model, values)}") from None
 
 
-def _explain(mistake: Any, model: type[BaseModel]) -> str:
+def _explain(mistake: Any, model: type[BaseModel], values: Any) -> str:
     path = list(mistake["loc"])
-    # After an index stands the union's tag, which no one writes.
-    name = ".".join(str(part) for i, part in enumerate(path) if i == 0 or not isinstance(path[i - 1], int))
+    name = ".".join(_written(path, values))
     if mistake["type"] == "extra_forbidden":
         return f"unknown key {name!r} (value {mistake['input']!r}): {nearest(str(path[-1]), _fields_at(model, path[:-1]))}"
     if mistake["type"] == "value_error":
@@ -51,6 +50,20 @@ def _explain(mistake: Any, model: type[BaseModel]) -> str:
         tag, choices = mistake["ctx"]["tag"], mistake["ctx"]["expected_tags"].replace("'", "").split(", ")
         return f"{name}: unknown name {tag!r}: {nearest(tag, choices)}"
     return f"{name} = {mistake['input']!r}: {mistake['msg'][0].lower()}{mistake['msg'][1:]}"
+
+
+def _written(path: list[Any], values: Any) -> list[str]:
+    """A mistake's path as its writer would write it: without the tags of unions, which stand in no file."""
+    shown: list[str] = []
+    for i, part in enumerate(path):
+        if isinstance(values, Mapping) and part not in values and (part == values.get("name") or i + 1 < len(path)):
+            continue
+        shown.append(str(part))
+        if isinstance(values, Mapping):
+            values = values.get(part)
+        elif isinstance(values, list | tuple) and isinstance(part, int) and part < len(values):
+            values = values[part]
+    return shown
 
 
 def _fields_at(annotation: Any, path: list[Any]) -> list[str]:
@@ -94,9 +107,11 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def override(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """A copy of nested `values` with dotted keys replaced: "regularizers.0.p" reaches into the first of a list."""
+    """A copy of nested `values` with dotted keys replaced: "regularizers.0.p" reaches into the first of a list.
+
+    Another `name` at some place ("network.name") comes first, with its own fields' defaults."""
     result = copy.deepcopy(values)
-    for path, value in overrides.items():
+    for path, value in sorted(overrides.items(), key=lambda item: not item[0].endswith(".name")):
         target: Any = result
         *parents, last = path.split(".")
         for depth, part in enumerate(parents):
@@ -105,6 +120,8 @@ def override(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any
             _step(target, last, path, path)
             target[int(last)] = value
         elif isinstance(target, dict):
+            if last == "name" and target.get("name") != value:
+                target.clear()
             target[last] = value
         else:
             raise UserError(f"--set {path}: {'.'.join(parents)!r} is the single value {target!r} and has no keys below it")
@@ -124,7 +141,9 @@ def _step(target: Any, part: str, so_far: str, path: str) -> Any:
 
 
 def merge(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Nested dictionaries joined, `over` winning; lists are replaced whole."""
+    """Nested dictionaries joined, `over` winning; lists are replaced whole, and so is what `over` gives another `name`."""
+    if "name" in over and "name" in values and over["name"] != values["name"]:
+        return dict(over)
     result = dict(values)
     for key, value in over.items():
         old = result.get(key)

@@ -1,4 +1,4 @@
-"""Degradations: the two-order random pipeline that training draws from, and the eight fixed ones that the benchmark measures on.
+"""Degradations: the two-order random pipeline that training draws from, and the fixed ones that the benchmark measures on.
 
 Drawing chance is apart from using it: `TwoOrder.sample` turns (seed, n, view) into numbers, `TwoOrder.apply` turns a picture and
 those numbers into a low-resolution picture. Sources: Real-ESRGAN (Wang et al. 2021), Section 3, with the numbers of the released
@@ -249,6 +249,27 @@ class Stage(Strict, frozen=True):
         return self
 
 
+class Bicubic(Strict, frozen=True):
+    """One degradation alone: bicubic resizing with antialiasing (a = -0.5), rounded to 8 bits (Reflash Dropout, Section 5.2)."""
+
+    name: Literal["bicubic"] = "bicubic"
+    canvas: Annotated[int, Field(ge=16)] = 400
+    """Side of the square HR picture that is degraded, in pixels."""
+
+    def require(self, canvas: int, scale: int) -> None:
+        """Every canvas will do."""
+
+    def sample(self, seed: int, ns: Sequence[int], view: int = 0) -> Params:
+        """Nothing is drawn."""
+        return {}
+
+    def apply(self, hr: Float[Tensor, "b 3 h w"], params: Params, scale: int) -> Float[Tensor, "b 3 h2 w2"]:
+        """Resizes pictures in [0, 1] to (B, 3, H//scale, W//scale), in whole steps of 1/255."""
+        size = hr.shape[-2] // scale, hr.shape[-1] // scale
+        lr = F.interpolate(hr, size=size, mode="bicubic", antialias=True)
+        return (lr * 255).round().clamp(0, 255) / 255
+
+
 class TwoOrder(Strict, frozen=True):
     """Real-ESRGAN's high-order degradation, with the reference's numbers as defaults.
 
@@ -256,6 +277,7 @@ class TwoOrder(Strict, frozen=True):
     the tail once per batch, shares one grey noise field within a batch, and repeats its draws in every epoch; `shared_draws` = b brings
     the first two back for b consecutive samples, to reproduce a paper's setting. Draws never repeat."""
 
+    name: Literal["two-order"] = "two-order"
     canvas: Annotated[int, Field(ge=16)] = 400
     """Side of the square HR picture that is degraded, in pixels."""
     first: Stage = Stage()
@@ -269,6 +291,15 @@ class TwoOrder(Strict, frozen=True):
     )
     final_sinc_probability: Probability = 0.8
     shared_draws: Positive = 1
+
+    def require(self, canvas: int, scale: int) -> None:
+        """Raises ValueError when a canvas of this side may become too small for the blur kernels on its way."""
+        smallest = min(int(canvas * self.first.resize_range[0]), canvas // scale)
+        if 2 * smallest <= KERNEL_SIZE:
+            raise ValueError(
+                f"degradation.canvas = {self.canvas} may become {smallest} pixels wide on its way, "
+                f"too small for kernels of {KERNEL_SIZE}: use a larger canvas, or a first.resize_range that shrinks less"
+            )
 
     def sample(self, seed: int, ns: Sequence[int], view: int = 0) -> Params:
         """Draws the numbers for the samples `ns` (counts of HR pictures drawn since the start of the run) and one of their views.
@@ -379,7 +410,11 @@ def _to_tensor(value: float | int | bool | np.ndarray) -> Tensor:
     return torch.from_numpy(value).float() if isinstance(value, np.ndarray) else torch.tensor(value)
 
 
-# ------------------------------------------------------------------------------------- the eight fixed test degradations, on uint8
+DegradationConfig = Annotated[TwoOrder | Bicubic, Field(discriminator="name")]
+"""Any degradation to train with, told apart by `name`: the list that a new one joins. Each has a `canvas`, `require`, `sample`, `apply`."""
+
+
+# ------------------------------------------------------------------------------------------- the fixed test degradations, on uint8
 
 PRESETS: dict[str, tuple[str, ...]] = {
     "clean": (),
@@ -390,8 +425,10 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "b+j": ("blur", "jpeg"),
     "n+j": ("noise", "jpeg"),
     "b+n+j": ("blur", "noise", "jpeg"),
+    "nearest": ("nearest",),
 }
-"""The papers' test degradations: blur with σ = 2, then PIL's bicubic by the scale, then noise with σ = 20, then JPEG at quality 50."""
+"""The papers' test degradations: blur with σ = 2, then PIL's bicubic by the scale, then noise with σ = 20, then JPEG at quality 50; and
+PIL's nearest-neighbour resizing alone (Reflash Dropout, Figure 2)."""
 
 _BLUR_TAPS = np.array([1, 2, 7, 16, 31, 45, 52, 45, 31, 16, 7, 2, 1], dtype=np.int64)
 
@@ -406,7 +443,8 @@ def fixed(hr: UInt8[Tensor, "3 h w"], preset: str, *, seed: int, scale: int = 4)
     if "blur" in steps:
         picture = blur_uint8(picture)
     height, width = picture.shape[:2]
-    lr = Image.fromarray(picture).resize((width // scale, height // scale), Image.Resampling.BICUBIC)
+    resizer = Image.Resampling.NEAREST if "nearest" in steps else Image.Resampling.BICUBIC
+    lr = Image.fromarray(picture).resize((width // scale, height // scale), resizer)
     if "noise" in steps:
         rng = chance.generator(seed, preset, images.pixels_sha256(hr))
         lr = Image.fromarray(noise_uint8(np.asarray(lr), 20, rng))

@@ -6,9 +6,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
+from torch import nn
 
-from wildsr import benchmark, checkpoint, datasets, degrade, files, images, networks, report, upscale
+from wildsr import benchmark, checkpoint, datasets, degrade, devices, files, images, interpret, networks, recipes, report, upscale
 from wildsr.config import nearest
 from wildsr.errors import UserError
 from wildsr.train import TrainConfig
@@ -25,14 +25,58 @@ def train(
     device: str = "auto",
     console: Console | None = None,
 ) -> Path:
-    """Trains or continues a run; with `val`, scores the averaged weights on the pictures there, clean and under blur, noise and JPEG."""
+    """Trains or continues a run; with `val`, scores the averaged weights on the pictures there: PSNR, clean and under blur, noise and JPEG,
+    and how much each test degradation turns the network's features (`feature_cosines`)."""
     suite = benchmark.Suite("validation", "1", config.scale, crop=config.scale, degradations=("clean", "b+n+j"))
     sets = benchmark.read_sets([val], suite) if val is not None else {}
+    paths = [path for pictures in sets.values() for path in pictures.values()]
 
-    def validate(sr: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        return benchmark.mean_psnr(benchmark.Contender("averaged", sr, config.scale), suite, sets, seed=config.seed)
+    def validate(net: networks.Network) -> dict[str, float]:
+        averaged = benchmark.Contender("averaged", upscale.Model(net, config.scale, "", "ema"), config.scale)
+        return {
+            **benchmark.mean_psnr(averaged, suite, sets, seed=config.seed),
+            **feature_cosines(net, paths, config.scale, seed=config.seed),
+        }
 
     return run_training(config, data, run_dir, init=init, validate=validate if sets else None, device=device, console=console)
+
+
+COSINE_SIDE = 192
+"""Side of the HR pictures, cut from the middle, whose features are compared during training."""
+
+
+def feature_cosines(net: nn.Module, paths: Sequence[Path], scale: int, *, seed: int = 0) -> dict[str, float]:
+    """Mean cosine between the last features of clean inputs and those of each test degradation: "cosine noise" and so on, 1 where a
+    degradation does not touch the features. Pictures are cut to their middle 192×192."""
+    device = next(net.parameters()).device
+    sums = dict.fromkeys((name for name in benchmark.EIGHT if name != "clean"), 0.0)
+    for path in paths:
+        hr = benchmark.read_hr(path)
+        side = min(COSINE_SIDE, *hr.shape[-2:])
+        top, left = (hr.shape[-2] - side) // 2, (hr.shape[-1] - side) // 2
+        hr = hr[:, top : top + side, left : left + side]
+        clean, *others = (
+            images.to_float(degrade.fixed(hr, name, seed=seed, scale=scale)).unsqueeze(0).to(device) for name in ("clean", *sums)
+        )
+        for name, degraded in zip(sums, others, strict=True):
+            sums[name] += interpret.feature_cosine(net, clean, degraded).item()
+    return {f"cosine {name}": total / len(paths) for name, total in sums.items()}
+
+
+def recipes_text() -> str:
+    """The recipes: a sentence each, and what each costs, beside real-srresnet."""
+    rows = recipes.table()
+    whole = {row["name"]: row["macs"] * row["steps"] for row in rows}
+    lines = [
+        "Cost: parameters; multiply-adds of a step's forward (about a third of the step) x steps; LR patches a step; the whole training",
+        "beside real-srresnet's. Values are changed with --set: target_usm=false trains towards unsharpened targets, schedule=restarts and",
+        "betas=code are those of the papers' released code (schedule=cosine and betas=paper stand in the paper).",
+    ]
+    for row in rows:
+        share = whole[row["name"]] / whole["real-srresnet"]
+        size = f"{row['parameters'] / 1e6:.2f} M parameters, {row['macs'] / 1e9:.4g} GMAC x {row['steps']:,}, {row['patches']} patches"
+        lines += [f"\n{row['name']}", f"  {row['sentence']}", f"  {size}, {share:.2g}x"]
+    return "\n".join(lines)
 
 
 def contender(model: Path | str, suite: benchmark.Suite, device: str = "auto") -> benchmark.Contender:
@@ -60,7 +104,7 @@ def bench(
 
     Bicubic resizing is always among them."""
     _require(seed >= 0, "seed", seed, "use 0 or more")
-    networks.pick_device(device)  # also where bicubic alone is measured, a mistake is said
+    devices.pick(device)  # also where bicubic alone is measured, a mistake is said
     suite = benchmark.find_suite(suite_name)
     wanted = [str(model) for model in models]
     contenders = [contender(model, suite, device) for model in (wanted if "bicubic" in wanted else ["bicubic", *wanted])]

@@ -9,21 +9,33 @@ from jaxtyping import Float, Num, UInt8
 from PIL import Image
 from torch import Tensor
 
-from wildsr import checkpoint, files, images, networks
+from wildsr import checkpoint, devices, files, images, networks
 from wildsr.errors import UserError
 
 TILE = 256
 """Side in LR pixels of what is upscaled at once, without its overlap."""
 
 
+OVERLAP = 64
+"""LR pixels of context that a tile has at most on each side."""
+
+
+def overlap(network: networks.Network) -> int:
+    """LR pixels of context around a tile: the network's receptive radius where it is at most 64, and the result that of the whole
+    picture; 64 for RRDBNet, SwinIR and RCAN, whose tiles differ from the whole picture by what lies farther away. A multiple of the
+    network's grid."""
+    context = OVERLAP if network.radius is None else min(network.radius, OVERLAP)
+    return -(-context // network.grid) * network.grid
+
+
 @dataclass(frozen=True)
 class Model:
     """A super-resolution network ready for use. `model(lr)` takes float (B, 3, h, w) in [0, 1] and returns (B, 3, s·h, s·w) in [0, 1].
 
-    Pictures larger than `tile` go through the network in tiles that overlap by its receptive radius, so that the result is that of the
-    whole picture, while the network never sees more than (tile + 2 · radius)² pixels."""
+    Pictures larger than `tile` go through the network in tiles that overlap (`overlap`), so that the network never sees more than
+    (tile + 2 · overlap)² pixels."""
 
-    network: networks.SRResNet
+    network: networks.Network
     scale: int
     weights_sha256: str
     weights_key: str
@@ -42,10 +54,11 @@ class Model:
         """Yields the result tile by tile: (top, left) in the result, and the pixels. `lr` is float in [0, 1], or uint8, which is made
         float tile by tile. Raises UserError when the network's output is not finite."""
         _, _, h, w = lr.shape
-        device, radius, scale = next(self.network.parameters()).device, self.network.radius, self.scale
-        for top in range(0, h, self.tile):
-            for left in range(0, w, self.tile):
-                bottom, right = min(top + self.tile, h), min(left + self.tile, w)
+        device, radius, scale = next(self.network.parameters()).device, overlap(self.network), self.scale
+        side = max(self.tile // self.network.grid, 1) * self.network.grid
+        for top in range(0, h, side):
+            for left in range(0, w, side):
+                bottom, right = min(top + side, h), min(left + side, w)
                 above, before = max(0, top - radius), max(0, left - radius)
                 window = lr[..., above : min(bottom + radius, h), before : min(right + radius, w)]
                 if window.dtype == torch.uint8:
@@ -64,7 +77,7 @@ def load(path: Path | str, *, device: str = "auto", tile: int = TILE) -> Model:
     if tile < 16:
         raise UserError(f"tile = {tile}: use at least 16 pixels")
     found = checkpoint.load(path)
-    net = checkpoint.build(found).to(networks.pick_device(device))
+    net = checkpoint.build(found).to(devices.pick(device))
     return Model(net, found.network.scale, found.weights_sha256, found.weights_key, tile)
 
 

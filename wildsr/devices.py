@@ -1,0 +1,29 @@
+"""Where PyTorch computes, and in which numbers."""
+
+import torch
+
+from wildsr.config import nearest
+from wildsr.errors import UserError
+
+
+def pick(name: str) -> torch.device:
+    """auto (CUDA, else Apple's MPS, else the CPU), cpu, cuda or mps. Raises UserError when PyTorch has no such device here."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(device for device in ("cuda", "mps", "cpu") if there[device])
+    if name not in there:
+        raise UserError(f"unknown device {name!r}: {nearest(name, ['auto', *there])}")
+    if not there[name]:
+        raise UserError(f"device {name!r} is not available here: there is {', '.join(device for device in there if there[device])}")
+    if name == "cuda":
+        # What is called float32 here is float32, not TF32, which PyTorch uses in convolutions unless told otherwise.
+        torch.backends.cudnn.allow_tf32 = False
+    return torch.device(name)
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 rather than emulating it, which on a CPU is ten times slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # of newer PyTorch; an older one says nothing, and computes in float32
+    return device.type == "cpu" and bool(capabilities.get("avx512_bf16"))

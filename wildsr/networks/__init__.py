@@ -1,0 +1,72 @@
+"""Super-resolution networks. Each has a small config, named sites where features can be read or changed, and a receptive radius."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from wildsr.config import build, nearest
+from wildsr.errors import UserError
+from wildsr.networks.compact import CompactConfig as CompactConfig
+from wildsr.networks.compact import SRVGGNetCompact as SRVGGNetCompact
+from wildsr.networks.network import Config as Config
+from wildsr.networks.network import Network as Network
+from wildsr.networks.network import Scale as Scale
+from wildsr.networks.network import Site as Site
+from wildsr.networks.rcan import RCAN as RCAN
+from wildsr.networks.rcan import RCANConfig as RCANConfig
+from wildsr.networks.rrdbnet import RRDBNet as RRDBNet
+from wildsr.networks.rrdbnet import RRDBNetConfig as RRDBNetConfig
+from wildsr.networks.srresnet import SRResNet as SRResNet
+from wildsr.networks.srresnet import SRResNetConfig as SRResNetConfig
+from wildsr.networks.swinir import SwinIR as SwinIR
+from wildsr.networks.swinir import SwinIRConfig as SwinIRConfig
+
+NetworkConfig = Annotated[SRResNetConfig | RRDBNetConfig | SwinIRConfig | CompactConfig | RCANConfig, Field(discriminator="name")]
+"""Any network's config, told apart by `name`: the list that a new one joins, with the line below."""
+
+NETWORKS: dict[str, tuple[type[Config], type[Network]]] = {
+    "srresnet": (SRResNetConfig, SRResNet),
+    "rrdbnet": (RRDBNetConfig, RRDBNet),
+    "swinir": (SwinIRConfig, SwinIR),
+    "compact": (CompactConfig, SRVGGNetCompact),
+    "rcan": (RCANConfig, RCAN),
+}
+"""Name on disk and on the command line -> its config and class."""
+
+
+def create(config: Config) -> Network:
+    """The network of a config, freshly initialised from torch's global generator."""
+    make: Any = NETWORKS[config.name][1]
+    return make(config)
+
+
+def config_from(values: Mapping[str, Any]) -> Config:
+    """A network's config from what a file's metadata holds. Raises UserError for unknown names and fields."""
+    name = str(values.get("name"))
+    if name not in NETWORKS:
+        raise UserError(f"unknown network {name!r}: {nearest(name, NETWORKS)}")
+    return build(NETWORKS[name][0], dict(values), what=f"network {name}")
+
+
+def shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    """The keys and shapes of a network's weights."""
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in create(config).state_dict().items()}
+
+
+def describe(config: Config) -> str:
+    """A network in a phrase: "srresnet ×4 (64 channels, 16 blocks)"."""
+    return f"{config.name} ×{config.scale} ({config.size})"
+
+
+def recognise(weights: Mapping[str, Tensor]) -> tuple[Config, dict[str, Tensor]] | None:
+    """The config of the first network whose weights these are, in any published key layout, and the weights under our keys; or None."""
+    for _, network in NETWORKS.values():
+        plain = network.translate(weights)
+        config = network.recognise({name: tuple(tensor.shape) for name, tensor in plain.items()})
+        if config is not None:
+            return config, plain
+    return None

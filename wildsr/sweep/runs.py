@@ -1,0 +1,121 @@
+"""The work of a sweep: train and measure what is not done yet."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from wildsr import benchmark, datasets, files, images, jobs, report
+from wildsr.errors import TrainingDivergedError, UserError
+from wildsr.report.tables import BICUBIC
+from wildsr.sweep.figure import plot, require_matplotlib
+from wildsr.sweep.grid import Run
+from wildsr.sweep.results import records, table
+from wildsr.train import BOOKKEEPING, TrainConfig
+
+
+def run(
+    runs: Sequence[Run],
+    suite_name: str,
+    data: Sequence[Path],
+    test: Sequence[Path],
+    out: Path,
+    *,
+    device: str = "auto",
+    console: Console | None = None,
+) -> list[str]:
+    """Trains and measures what is not done yet, then writes sweep.jsonl, table.md, plot.png and plot.svg to `out`; returns what failed, a
+    line each. The same arguments again continue: runs lie in runs/LABEL, what was measured in bench/LABEL.
+
+    A run that diverges is recorded with its error, and the others go on; it is tried again, from its last save, at the next start.
+    Raises UserError before the first step for pictures that cannot be used, and for runs there of another configuration or pictures."""
+    console = console or Console(stderr=True)
+    require_matplotlib()  # that it is missing must not come out after the last run
+    suite = benchmark.find_suite(suite_name)
+    inputs = {
+        (name, stem, degradation): sha256
+        for name, pictures in benchmark.read_sets(test, suite).items()
+        for stem, path in pictures.items()
+        for sha256 in [images.pixels_sha256(benchmark.read_hr(path))]
+        for degradation in suite.degradations
+    }
+    examined = datasets.examine(data)
+    datasets.require_sound(examined, max(run.config.hr_patch for run in runs))
+    for run in runs:
+        _require_same_run(out / "runs" / run.label, run.config, datasets.fingerprint(examined))
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    for note in dict.fromkeys(note for run in runs for note in run.notes):
+        say(note)
+    measured: list[Path] = []
+    failed: list[str] = []
+    diverged: dict[str, str] = {}
+
+    def measure(label: str, model: Path | str, weights: str | None) -> None:
+        folder = out / "bench" / label
+        measured.append(folder / "rows.jsonl")
+        if not _is_measured(measured[-1], label, weights, suite, inputs):
+            failed.extend(jobs.failures(jobs.bench([model], suite.name, test, folder, device=device, console=console)))
+
+    measure(BICUBIC, BICUBIC, None)
+    for i, run in enumerate(runs, 1):
+        folder = out / "runs" / run.label
+        weights = _finished(folder, run.config)
+        say(f"{i}/{len(runs)} {run.label}" + (": finished before" if weights else ""))
+        if weights is None:
+            try:
+                jobs.train(run.config, data, folder, device=device, console=console)
+            except TrainingDivergedError as error:
+                diverged[run.label] = str(error)
+                failed.append(f"{run.label}: {error}")
+                continue
+            weights = _finished(folder, run.config)
+        measure(run.label, folder, weights)
+
+    found = records(runs, report.read_rows(measured), diverged)
+    files.write_text(out / "sweep.jsonl", "".join(files.to_line(record) for record in found))
+    files.write_text(out / "table.md", table(found))
+    plot(found, out / "plot")
+    return failed
+
+
+def _require_same_run(folder: Path, training: TrainConfig, fingerprint: str) -> None:
+    """Raises UserError where another training lies in a run's folder."""
+    wanted = {"config.json": training.identity(), "run.json": {"data_fingerprint": fingerprint}}
+    for name, values in wanted.items():
+        try:
+            there = json.loads((folder / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except ValueError:
+            there = None
+        if not isinstance(there, dict):
+            raise UserError(f"{folder / name} is damaged: remove {folder}, or use another --out")
+        keys = sorted(there.keys() | values.keys()) if name == "config.json" else list(values)
+        different = [key for key in keys if key not in BOOKKEEPING and there.get(key) != values.get(key)]
+        if different:
+            shown = "; ".join(f"{key} was {json.dumps(there.get(key))} and is {json.dumps(values.get(key))}" for key in different)
+            what = "of another configuration" if name == "config.json" else "on other pictures"
+            raise UserError(f"{folder} holds a run {what}: {shown}: use another --out, or the former values")
+
+
+def _finished(folder: Path, training: TrainConfig) -> str | None:
+    """The SHA-256 of a finished run's weights; None where there is more to train."""
+    try:
+        facts = jobs.info(folder)
+    except UserError:  # nothing there, or damaged: the training sees to it
+        return None
+    whole = (training.identity(), training.steps * training.batch_size)
+    return facts["weights_sha256"] if (facts.get("config"), facts.get("images_seen")) == whole else None
+
+
+def _is_measured(path: Path, label: str, weights: str | None, suite: benchmark.Suite, inputs: Mapping[tuple[str, str, str], str]) -> bool:
+    """Whether a file's rows speak of these weights, on this suite and these pictures, without a failure."""
+    rows = [row for row in files.read_jsonl(path) if row.get("model") == label] if path.is_file() else []
+    facts = (weights, suite.name, suite.version, None)
+    return {(row.get("set"), row.get("image"), row.get("degradation")): row.get("hr_sha256") for row in rows} == inputs and all(
+        (row.get("weights_sha256"), row.get("suite"), row.get("suite_version"), row.get("error")) == facts for row in rows
+    )

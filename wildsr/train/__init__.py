@@ -1,0 +1,9 @@
+"""Training: one loop that reads from top to bottom. All that varies with time is a pure function of images seen, so that the same
+command again continues a run, and on one machine the result is the same to the byte as if it had never stopped."""
+
+from wildsr.train.config import BETAS as BETAS
+from wildsr.train.config import BOOKKEEPING as BOOKKEEPING
+from wildsr.train.config import SCHEDULES as SCHEDULES
+from wildsr.train.config import TrainConfig as TrainConfig
+from wildsr.train.loop import train as train
+from wildsr.train.samples import Samples as Samples

@@ -1,0 +1,134 @@
+"""What people and tools read of a run, and how it is stopped."""
+
+import contextlib
+import platform
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+
+from wildsr import files, images
+from wildsr.train.config import TrainConfig
+
+
+class Log:
+    """log.jsonl (append-only: a resumed run repeats the steps after its last save, and the later record counts) and TensorBoard."""
+
+    def __init__(self, run_dir: Path, first: int) -> None:
+        self._path = run_dir / "log.jsonl"
+        try:
+            from torch.utils.tensorboard.writer import SummaryWriter
+        except ImportError:
+            self._board = None
+        else:
+            self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=first + 1)
+
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._board is not None:
+            self._board.close()
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        files.append_jsonl(self._path, [record])
+
+    def start(self, config: TrainConfig, first: int, place: torch.device, precision: str) -> None:
+        machine = {
+            "device": str(place),
+            "precision": precision,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+        }
+        run = {"first_step": first, "images": first * config.batch_size, "steps": config.steps, "code_version": files.code_version()}
+        self.write({"event": "start", **run, **machine, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+
+    def step(self, step: int, n: int, rate: float, losses: Mapping[str, float], clock: Sequence[float]) -> None:
+        seconds = {"data": round(clock[1] - clock[0], 4), "network": round(clock[2] - clock[1], 4)}
+        self.write({"event": "step", "step": step, "images": n, "lr": rate, "losses": dict(losses), "seconds": seconds})
+        self._scalars({f"loss/{name}": value for name, value in losses.items()} | {"lr": rate}, step)
+
+    def scores(self, step: int, scores: Mapping[str, float]) -> None:
+        self.write({"event": "val", "step": step, "scores": dict(scores)})
+        self._scalars({f"val/{name}": value for name, value in scores.items()}, step)
+
+    def preview(self, step: int, lr: Tensor, sr: Tensor, hr: Tensor) -> None:
+        """A row a sample: the input enlarged without smoothing, the averaged network's output, the target."""
+        if self._board is not None:
+            rows = torch.cat([F.interpolate(lr, size=hr.shape[-2:], mode="nearest"), sr, hr], 3)
+            self._board.add_image("input, output, target", images.to_uint8(torch.cat(list(rows), 1)).cpu().numpy(), step)
+            self._board.flush()
+
+    def _scalars(self, scalars: Mapping[str, float], step: int) -> None:
+        if self._board is not None:
+            for name, value in scalars.items():
+                self._board.add_scalar(name, value, step)
+
+
+class Bar:
+    """A progress bar with the time left and the losses; where the output is no terminal, a line every twentieth of the run."""
+
+    def __init__(self, console: Console, config: TrainConfig, first: int) -> None:
+        self._console, self._steps = console, config.steps
+        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left")]
+        self._bar = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[losses]}"), console=console)
+        self._task = self._bar.add_task(config.recipe, total=config.steps, completed=first, losses="")
+
+    def __enter__(self) -> "Bar":
+        if self._console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._console.is_terminal:
+            self._bar.stop()
+
+    def advance(self, done: int, losses: Mapping[str, float]) -> None:
+        # Nobody may be listening any more (… | head); training goes on without words.
+        with contextlib.suppress(BrokenPipeError):
+            self._show(done, losses)
+
+    def _show(self, done: int, losses: Mapping[str, float]) -> None:
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in losses.items())
+        self._bar.update(self._task, completed=done, losses=shown)
+        if not self._console.is_terminal and (done % max(1, self._steps // 20) == 0 or done == self._steps):
+            left = self._bar.tasks[0].time_remaining
+            self._console.print(f"step {done}/{self._steps}  {shown}" + (f"  {left:.0f} s left" if left else ""), highlight=False)
+
+
+class StopRequests:
+    """Turns the first Ctrl-C or SIGTERM into a request that the loop answers between two steps; a second one acts at once."""
+
+    def __init__(self) -> None:
+        self._received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        return self._received is not None
+
+    def reason(self) -> BaseException:
+        return KeyboardInterrupt() if self._received == signal.SIGINT else SystemExit(128 + signal.SIGTERM)
+
+    def __enter__(self) -> "StopRequests":
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self._received = number
+        self.__exit__()
