@@ -6,7 +6,7 @@ import pytest
 
 from wildsr import config, recipes
 from wildsr.errors import UserError
-from wildsr.regularize import FeatureAlignment, FeatureDropout
+from wildsr.regularize import AdaptiveDropout, FeatureAlignment, FeatureDropout
 from wildsr.train import TrainConfig
 
 
@@ -33,9 +33,56 @@ def test_the_papers_settings():
     assert plain.batch_size * plain.views_drawn == align.batch_size * align.views_drawn == 16
 
 
+def test_the_recipes_are_comparable_and_cite_their_source():
+    assert load("real-rrdb-dropout").regularizers == (FeatureDropout(p=0.5),)
+    assert load("real-srresnet-adaptive").regularizers == (AdaptiveDropout(a=0.3),)
+    assert load("real-srresnet-adaptive-a07").regularizers == (AdaptiveDropout(a=0.7),)
+    for name in recipes.RECIPES:
+        recipe = load(name)
+        assert recipe.lr_patches == (8 if name == "quick" else 16), name
+        assert (recipe.views_drawn == 2) == name.endswith(("-align", "-two-view")), name
+        assert recipe.target_usm == name.startswith("real-"), name
+        assert (recipe.schedule, recipe.betas) == ("cosine", (0.9, 0.999)), name
+    for network in ("srresnet", "rrdb", "swinir"):
+        two_view, align = load(f"real-{network}-two-view"), load(f"real-{network}-align")
+        same = {"recipe", "regularizers", "views"}
+        assert {k: v for k, v in two_view.dump().items() if k not in same} == {k: v for k, v in align.dump().items() if k not in same}
+    assert load("bicubic-srresnet-dropout").degradation.name == "bicubic"
+
+
+def test_costs_are_counted():
+    plain = recipes.cost(load("real-srresnet"))
+    assert plain == (1_517_571, 16 * 1024 * 2_536_128)
+    assert recipes.cost(load("real-srresnet-align")) == plain
+    assert recipes.cost(load("real-rrdb")) == (16_697_987, 16 * 1024 * 17_926_848)
+    rows = recipes.table()
+    assert [row["name"] for row in rows] == list(recipes.RECIPES)
+
+
+def test_another_name_brings_its_own_fields():
+    """What belonged to the former network or degradation does not stand in the way."""
+    rcan = load("real-srresnet", ["network.groups=2", "network.name=rcan", "network.channels=32"]).network
+    assert (rcan.name, rcan.groups, rcan.channels, rcan.blocks, rcan.scale) == ("rcan", 2, 32, 20, 4)
+    assert load("real-srresnet", ["degradation.name=bicubic"]).degradation.canvas == 400
+    assert load("real-srresnet-dropout", ["regularizers.0.name=alignment"]).regularizers == (FeatureAlignment(),)
+    assert load("real-srresnet-dropout", ["regularizers.0.name=dropout", "regularizers.0.p=0.1"]).regularizers == (FeatureDropout(p=0.1),)
+    assert config.merge({"network": {"name": "a", "x": 1}}, {"network": {"name": "b"}}) == {"network": {"name": "b"}}
+    with pytest.raises(UserError, match=r"network: unknown name 'rcann': did you mean 'rcan'"):
+        load("real-srresnet", ["network.name=rcann"])
+    with pytest.raises(UserError, match=r"unknown key 'network.block' .* did you mean 'blocks'"):
+        load("real-srresnet", ["network.name=rcan", "network.block=2"])
+    with pytest.raises(UserError, match=r"network: embed_dim = 10 must be a multiple"):
+        load("real-swinir", ["network.embed_dim=10"])
+
+
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
+        (["schedule=restarts"], lambda c: c.schedule == "restarts"),
+        (["betas=code"], lambda c: c.betas == (0.9, 0.99)),
+        (["betas=paper"], lambda c: c.betas == (0.9, 0.999)),
+        (["views=2"], lambda c: c.views_drawn == 2),
+        (["regularizers.0.p=[[0, 0.7], [1, 0]]"], lambda c: c.regularizers[0].p == ((0, 0.7), (1, 0))),
         (["steps=7"], lambda c: c.steps == 7),
         (["learning_rate=2e-4"], lambda c: c.learning_rate == 2e-4),
         (['learning_rate="3e-4"'], lambda c: c.learning_rate == 3e-4),

@@ -135,6 +135,13 @@ def test_the_last_convolution_of_a_foreign_network_is_found_and_said(capsys):
     assert sites.last_convolution(toy, torch.zeros(1, 3, 8, 8)) == "out"
 
 
+def test_a_module_called_last_is_not_what_last_means():
+    net = nn.ModuleDict({"first": nn.Conv2d(3, 4, 3), "last": nn.Conv2d(4, 3, 3)})
+    net.forward = lambda x: net["last"](net["first"](x))
+    assert [str(place) for place in sites.find(net, "last", X[:1]).places] == ["last:input"]
+    assert [str(place) for place in sites.find(net, "last:output", X[:1]).places] == ["last:output"]
+
+
 def test_finding_sites_disturbs_neither_modes_nor_running_means():
     toy = zoo.Foreign().train()
     toy.head[1].eval()

@@ -180,6 +180,18 @@ def test_the_learning_rate_follows_the_schedule():
     assert SCHEDULES["constant"](0.9) == 1
 
 
+def test_restarts_are_those_of_the_released_options():
+    """Iteration n has the rate of n − 1: 0 at 250,001, 2e-4 again at 250,002, and only half of the second cosine is run."""
+    rates = {n: 2e-4 * SCHEDULES["restarts"]((n - 1) / 500_000) for n in (1, 125_001, 250_000, 250_001, 250_002, 375_001, 500_000)}
+    assert rates[1] == 2e-4
+    assert rates[125_001] == pytest.approx(1e-4)
+    assert rates[250_000] == pytest.approx(0, abs=1e-12)
+    assert rates[250_001] == 0
+    assert rates[250_002] == pytest.approx(2e-4)
+    assert rates[375_001] == pytest.approx(1.707e-4, rel=1e-3)
+    assert rates[500_000] == pytest.approx(1e-4, rel=1e-4)
+
+
 def test_logged_rate_is_that_of_the_steps_already_done(tiny, pictures, tmp_path):
     run(tiny, pictures, tmp_path / "run")
     rates = [record["lr"] for record in log(tmp_path / "run", "step")]
@@ -395,6 +407,72 @@ def test_a_signal_in_the_last_step_counts_as_well(tiny, pictures, tmp_path, numb
     assert log(tmp_path / "run", "end")
 
 
+# ------------------------------------------------------------------------------------------- every network, every kind of training
+
+NETWORKS = {
+    "rrdbnet": {"channels": 4, "blocks": 1, "growth": 2},
+    "swinir": {"embed_dim": 8, "depths": [2], "heads": [2], "window": 4, "img_size": 8},
+    "compact": {"channels": 4, "blocks": 2},
+    "rcan": {"channels": 4, "groups": 1, "blocks": 1, "reduction": 2},
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_network_trains_resumes_to_the_bit_and_loads(tiny, pictures, tmp_path, network):
+    """SwinIR with stochastic depth, which draws inside the network, and with buffers."""
+    values = {"name": network, **NETWORKS[network], **({"drop_path": 0.5} if network == "swinir" else {})}
+    regularizers = [{"name": "dropout", "p": 0.3, "dimension": "element"}, {"name": "alignment"}]
+    whole = change(tiny, network=values, regularizers=regularizers, steps=4)
+
+    def fail(_):
+        raise BreakOffError
+
+    with pytest.raises(BreakOffError):
+        run(change(whole, val_every=3), pictures, tmp_path / "broken", validate=fail)
+    torch.rand(5)  # whatever happens between the starts
+    continued = run(whole, pictures, tmp_path / "broken").read_bytes()
+    path = run(whole, pictures, tmp_path / "whole")
+    assert continued == path.read_bytes()
+    net = checkpoint.build(checkpoint.load(path))
+    assert net.config == whole.network
+    assert net(torch.rand(1, 3, 7, 9)).shape == (1, 3, 14, 18)
+
+
+def test_two_views_without_a_loss_are_a_training_of_their_own(tiny, pictures, tmp_path):
+    two_view, align = change(tiny, views=2), change(tiny, regularizers=[{"name": "alignment", "weight": 0}])
+    assert two_view.views_drawn == align.views_drawn == 2
+    assert two_view.lr_patches == 4
+    records = datasets.examine([pictures])
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(Samples(two_view, records, CPU).batch(0, 2), Samples(align, records, CPU).batch(0, 2), strict=True)
+    )
+    weights = [checkpoint.load(run(c, pictures, tmp_path / c.dump()["schedule"] / str(i))).weights for i, c in enumerate((two_view, align))]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    one_view = checkpoint.load(run(tiny, pictures, tmp_path / "one")).weights
+    assert not all(torch.equal(weights[0][name], one_view[name]) for name in one_view)
+
+
+def test_several_regularisers_work_together_in_one_run(tiny, pictures, tmp_path):
+    combined = change(
+        tiny,
+        network={"channels": 4, "blocks": 4},
+        regularizers=[{"name": "adaptive-dropout"}, {"name": "alignment"}, {"name": "alignment", "site": "block1"}],
+    )
+    assert combined.views_drawn == 2
+    run(combined, pictures, tmp_path / "run")
+    losses = [record["losses"] for record in log(tmp_path / "run", "step")]
+    assert all(set(step) == {"pixel", "align", "align2"} and step["align"] > 0 for step in losses)
+
+
+def test_bicubic_alone_is_a_degradation_to_train_with(tiny, pictures, tmp_path):
+    simple = change(tiny, degradation={"name": "bicubic", "canvas": 32})
+    lr, hr = Samples(simple, datasets.examine([pictures]), CPU).batch(0, 2)
+    assert lr.shape == (2, 3, 8, 8)
+    assert (torch.nn.functional.interpolate(lr, scale_factor=2, mode="bicubic") - hr).abs().mean() < 0.1
+    run(simple, pictures, tmp_path / "run")
+
+
 # ------------------------------------------------------------------------------------------------------------------ configuration
 
 
@@ -412,7 +490,8 @@ def test_scale_is_passed_to_the_network_and_stands_once_in_the_file():
     [
         ({"degradation": {"canvas": 100}}, "canvas = 100 is smaller than the HR patch of 128"),
         ({"lr_patch": 8, "degradation": {"canvas": 64}}, "canvas = 64 may become 9 pixels wide on its way"),
-        ({"batch_size": 1, "regularizers": [{"name": "alignment"}]}, "at least 2 HR pictures"),
+        ({"batch_size": 1, "regularizers": [{"name": "alignment"}]}, "batch_size = 1: alignment centres .* they vanish"),
+        ({"betas": "cod"}, "betas: 'cod' is neither two numbers nor a name: did you mean 'code'"),
         ({"steps": 0}, "steps = 0: input should be greater than or equal to 1"),
         ({"learning_rate": float("nan")}, "learning_rate"),
     ],
@@ -420,6 +499,12 @@ def test_scale_is_passed_to_the_network_and_stands_once_in_the_file():
 def test_configurations_that_cannot_run_are_refused(values, message):
     with pytest.raises(UserError, match=message):
         config.build(TrainConfig, values)
+
+
+def test_a_site_that_is_not_there_is_said_before_anything_is_written(tiny, pictures, tmp_path):
+    with pytest.raises(UserError, match="no site 'block2': it has first, block1, hr, last"):
+        run(change(tiny, regularizers=[{"name": "dropout", "site": "block2"}]), pictures, tmp_path / "run")
+    run(change(tiny, regularizers=[{"name": "dropout", "site": "block1"}]), pictures, tmp_path / "run")
 
 
 def test_bad_pictures_are_reported_before_the_first_step(tiny, pictures, tmp_path):

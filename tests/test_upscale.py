@@ -7,6 +7,7 @@ import pytest
 import slow_twins
 import torch
 import torch.nn.functional as F
+import zoo
 from PIL import Image
 
 from wildsr import checkpoint, images, networks, upscale
@@ -277,3 +278,34 @@ def test_unknown_devices_are_refused(tmp_path):
     saved(tmp_path / "model.safetensors")
     with pytest.raises(UserError, match=r"unknown device 'cpuu': did you mean 'cpu'\?"):
         upscale.load(tmp_path / "model.safetensors", device="cpuu")
+
+
+@pytest.mark.parametrize("name", zoo.CONFIGS)
+@pytest.mark.parametrize("tile", [17, 32])
+def test_every_network_is_tiled(name, tile):
+    """To the whole picture's result where the receptive radius is bounded; at cells and windows of its own for those it is cut into."""
+    net = networks.create(zoo.CONFIGS[name]).eval()
+    lr = picture(45, 70)
+    tiled = model(net, tile)(lr)
+    assert tiled.shape == (1, 3, 90, 140)
+    if net.radius is not None and net.radius <= upscale.OVERLAP:
+        torch.testing.assert_close(tiled, model(net)(lr), atol=1e-5, rtol=0)
+    else:  # A fresh network adds little; what is far away matters less still.
+        torch.testing.assert_close(tiled, model(net)(lr), atol=2e-2, rtol=0)
+
+
+def test_overlaps_are_bounded_and_lie_on_the_networks_grid():
+    with torch.device("meta"):
+        found = {name: upscale.overlap(networks.create(config)) for name, (config, _) in FULL_SIZE.items()}
+    assert found == {name: expected for name, (_, expected) in FULL_SIZE.items()}
+
+
+FULL_SIZE = {
+    "srresnet": (networks.SRResNetConfig(), 35),
+    "rrdbnet": (networks.RRDBNetConfig(), 64),
+    "rrdbnet-x2": (networks.RRDBNetConfig(scale=2, blocks=1), 38),
+    "swinir": (networks.SwinIRConfig(), 64),
+    "swinir-7": (networks.SwinIRConfig(window=7, img_size=63), 70),
+    "compact": (networks.CompactConfig(), 18),
+    "rcan": (networks.RCANConfig(), 64),
+}

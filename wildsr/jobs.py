@@ -98,9 +98,11 @@ def bench(
     *,
     seed: int = 0,
     device: str = "auto",
+    pictures: bool = True,
     console: Console | None = None,
 ) -> list[dict[str, Any]]:
-    """Measures models on a suite and writes rows.jsonl, table.md, manifest.json and the pictures to `out`; returns the rows.
+    """Measures models on a suite and writes rows.jsonl and table.md to `out`, and with `pictures` what the rows speak of, with
+    manifest.json; returns the rows.
 
     Bicubic resizing is always among them."""
     _require(seed >= 0, "seed", seed, "use 0 or more")
@@ -111,7 +113,13 @@ def bench(
     sets = benchmark.read_sets(data, suite)
     total = 4 * len(contenders) * len(suite.degradations) * sum(len(pictures) for pictures in sets.values())
     rows = list(
-        track(benchmark.run(contenders, suite, sets, seed=seed, out=out), "measuring", total, console=console, disable=_silent(console))
+        track(
+            benchmark.run(contenders, suite, sets, seed=seed, out=out if pictures else None),
+            "measuring",
+            total,
+            console=console,
+            disable=_silent(console),
+        )
     )
     files.write_text(out / "rows.jsonl", "".join(files.to_line(row) for row in rows))
     files.write_text(out / "table.md", report.table_markdown(rows))

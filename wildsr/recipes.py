@@ -14,7 +14,7 @@ from wildsr.errors import UserError
 from wildsr.networks import Config, RRDBNetConfig, SRResNetConfig, SwinIRConfig
 from wildsr.regularize import AdaptiveDropout, FeatureAlignment, FeatureDropout
 from wildsr.regularize import RegularizerConfig as Regularizer
-from wildsr.train import TrainConfig
+from wildsr.train import TrainConfig, require_sites
 
 PATCHES = 16
 """LR patches a step in the papers' settings, whatever the views: 16 pictures, or 8 pictures in two views."""
@@ -142,7 +142,9 @@ def load(name_or_file: str, overrides: Sequence[str] = ()) -> tuple[TrainConfig,
         values = config.merge((TrainConfig() if name == "custom" else find(name)).dump(), given)
     else:
         values, what = find(name_or_file).dump(), f"recipe {name_or_file}"
-    return config.build(TrainConfig, config.override(values, config.parse_overrides(overrides)), what), notes
+    training = config.build(TrainConfig, config.override(values, config.parse_overrides(overrides)), what)
+    require_sites(training)
+    return training, notes
 
 
 class Cost(NamedTuple):

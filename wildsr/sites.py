@@ -32,20 +32,20 @@ class Found(NamedTuple):
 def find(net: nn.Module, name: str, example: Tensor) -> Found:
     """The places of a name, in the order of forward.
 
-    A name is one of the network's own `sites`; or a name of `named_modules()`, its output, or with ":input" its input; or "last", for any
-    network the input of the convolution that its output comes from; or "every-conv", the outputs of all convolutions but the last that
-    runs. `example` (1, C, H, W) is run through the network for the last two. Raises UserError listing what there is."""
+    A name is one of the network's own `sites`; or "last", for any network the input of the convolution that its output comes from; or
+    "every-conv", the outputs of all convolutions but the last that runs; or a name of `named_modules()`, its output, or with ":input"
+    behind it its input. `example` (1, C, H, W) is run through the network where that is needed. Raises UserError listing what there is."""
     named: Mapping[str, tuple[Site, ...]] = getattr(net, "sites", {})
     modules = dict(net.named_modules())
     if name in named:
         return Found(named[name], chosen=False)
-    module, _, edge = name.partition(":")
-    if module in modules and module and edge in ("", "input", "output"):
-        return Found((Site(module, "input" if edge == "input" else "output"),), chosen=False)
     if name == "last":
         return Found((Site(last_convolution(net, example), "input"),), chosen=True)
     if name == "every-conv":
         return Found(tuple(Site(conv, "output") for conv in _convolutions_run(net, example)[:-1]), chosen=False)
+    module, _, edge = name.partition(":")
+    if module in modules and module and edge in ("", "input", "output"):
+        return Found((Site(module, "input" if edge == "input" else "output"),), chosen=False)
     if named:
         raise UserError(f"{type(net).__name__} has no site {name!r}: it has {_listed(named)}, every-conv, or any module's name")
     raise UserError(f"{type(net).__name__} has no site {name!r}: {nearest(name, ['last', 'every-conv', *filter(None, modules)])}")

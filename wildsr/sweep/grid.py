@@ -1,6 +1,5 @@
 """A sweep's file, and the runs that it asks for."""
 
-import functools
 import itertools
 import json
 import re
@@ -8,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import torch
 from pydantic import Field, field_validator
 
-from wildsr import benchmark, config, files, networks, recipes
+from wildsr import benchmark, config, files, recipes
 from wildsr.config import Strict
 from wildsr.errors import UserError
-from wildsr.regularize import RegularizerConfig, attach
 from wildsr.report.tables import BICUBIC
-from wildsr.train import TrainConfig
+from wildsr.train import TrainConfig, require_sites
 
 
 class Sweep(Strict, frozen=True):
@@ -123,7 +120,7 @@ def plan(sweep: Sweep, overrides: Mapping[str, Any]) -> list[Run]:
             training, notes = _configure({"recipe": sweep.recipe, **_flat(sweep.set), **point.overrides, **overrides}, seed)
             if training.scale != suite.scale:
                 raise UserError(f"scale = {training.scale}, but suite {suite.name} is ×{suite.scale}")
-            _require_sites(training.network, training.regularizers)
+            require_sites(training)
         except UserError as error:
             message = str(error).removeprefix("--set ").removeprefix("configuration: ")
             raise UserError(f"run {label}: {message}") from None
@@ -142,14 +139,6 @@ def _configure(overrides: dict[str, Any], seed: int) -> tuple[TrainConfig, list[
     # What replaces a part comes before what reaches into it.
     ordered = dict(sorted(overrides.items(), key=lambda item: item[0].count(".")))
     return config.build(TrainConfig, {**config.override(base.dump(), ordered), "seed": seed}), notes
-
-
-@functools.cache
-def _require_sites(network: networks.Config, regularizers: tuple[RegularizerConfig, ...]) -> None:
-    with torch.device("meta"):
-        net = networks.create(network)
-        with attach(net, *regularizers, example=torch.empty(1, 3, 32, 32)):
-            pass
 
 
 def _flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:

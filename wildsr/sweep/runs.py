@@ -58,7 +58,7 @@ def run(
         folder = out / "bench" / label
         measured.append(folder / "rows.jsonl")
         if not _is_measured(measured[-1], label, weights, suite, inputs):
-            failed.extend(jobs.failures(jobs.bench([model], suite.name, test, folder, device=device, console=console)))
+            failed.extend(jobs.failures(jobs.bench([model], suite.name, test, folder, device=device, pictures=False, console=console)))
 
     measure(BICUBIC, BICUBIC, None)
     for i, run in enumerate(runs, 1):

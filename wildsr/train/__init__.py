@@ -5,5 +5,6 @@ from wildsr.train.config import BETAS as BETAS
 from wildsr.train.config import BOOKKEEPING as BOOKKEEPING
 from wildsr.train.config import SCHEDULES as SCHEDULES
 from wildsr.train.config import TrainConfig as TrainConfig
+from wildsr.train.config import require_sites as require_sites
 from wildsr.train.loop import train as train
 from wildsr.train.samples import Samples as Samples

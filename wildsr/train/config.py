@@ -1,15 +1,17 @@
 """A training run, whole, as a configuration."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import BeforeValidator, Field, field_serializer, model_validator
 
 from wildsr import networks
-from wildsr.config import Positive, Strict
+from wildsr.config import Positive, Strict, nearest
 from wildsr.degrade import DegradationConfig, TwoOrder
-from wildsr.regularize import RegularizerConfig
+from wildsr.regularize import RegularizerConfig, attach
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -28,6 +30,12 @@ BETAS = {"paper": (0.9, 0.999), "code": (0.9, 0.99)}
 
 BOOKKEEPING = frozenset({"save_every", "snapshot_every", "val_every", "log_every"})
 """Keys that do not touch the result: they may change between the starts of a run, and stand in no model file."""
+
+
+def _betas(given: Any) -> Any:
+    if isinstance(given, str) and given not in BETAS:
+        raise ValueError(f"{given!r} is neither two numbers nor a name: {nearest(given, BETAS)}")
+    return BETAS[given] if isinstance(given, str) else given
 
 
 class TrainConfig(Strict, frozen=True):
@@ -52,9 +60,7 @@ class TrainConfig(Strict, frozen=True):
     degradation: DegradationConfig = TwoOrder()
     regularizers: tuple[RegularizerConfig, ...] = ()
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4
-    betas: Annotated[tuple[Rate, Rate], BeforeValidator(lambda given: BETAS.get(given, given) if isinstance(given, str) else given)] = (
-        BETAS["paper"]
-    )
+    betas: Annotated[tuple[Rate, Rate], BeforeValidator(_betas)] = BETAS["paper"]
     """Adam's decay rates: two numbers, or "paper" or "code" for those of `BETAS`."""
     schedule: Literal["cosine", "restarts", "constant"] = "cosine"
     clip_norm: Annotated[float, Field(gt=0)] | None = None
@@ -99,8 +105,11 @@ class TrainConfig(Strict, frozen=True):
                 f"degradation.canvas = {self.degradation.canvas} is smaller than the HR patch of {self.hr_patch} (lr_patch × scale)"
             )
         self.degradation.require(self.canvas, self.scale)
-        if any(regularizer.views > 1 for regularizer in self.regularizers) and self.batch_size < 2:
-            raise ValueError(f"batch_size = {self.batch_size}: a regulariser that compares views needs at least 2 HR pictures a step")
+        if self.batch_size < 2 and any(regularizer.views > 1 for regularizer in self.regularizers):
+            raise ValueError(
+                "batch_size = 1: alignment centres its statistics over the pictures of a batch, and for a single one they vanish; "
+                "use 2 pictures a step at least"
+            )
         return self
 
     @property
@@ -130,3 +139,17 @@ class TrainConfig(Strict, frozen=True):
     def identity(self) -> dict[str, Any]:
         """What the result hangs on: all but the bookkeeping."""
         return {key: value for key, value in self.dump().items() if key not in BOOKKEEPING}
+
+
+def require_sites(training: TrainConfig) -> None:
+    """Raises UserError when the network lacks a site that a regulariser asks for; tried on a network without memory."""
+    if training.regularizers:
+        _require_sites(training.network, training.regularizers)
+
+
+@functools.cache
+def _require_sites(network: networks.Config, regularizers: tuple[RegularizerConfig, ...]) -> None:
+    with torch.device("meta"):
+        net = networks.create(network)
+        with attach(net, *regularizers, example=torch.empty(1, 3, 32, 32)):
+            pass

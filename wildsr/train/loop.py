@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from wildsr import chance, checkpoint, datasets, devices, files, networks
 from wildsr.errors import TrainingDivergedError, UserError
 from wildsr.regularize import attach
-from wildsr.train.config import BOOKKEEPING, SCHEDULES, TrainConfig
+from wildsr.train.config import BOOKKEEPING, SCHEDULES, TrainConfig, require_sites
 from wildsr.train.log import Bar, Log, StopRequests
 from wildsr.train.samples import Samples
 
@@ -63,6 +63,7 @@ def _train(
         )
     state = checkpoint.load_state(run_dir / "state")
     first = state[0] if state else 0
+    require_sites(config)
     _require_same_config(run_dir, config, first)
     records = datasets.examine(data, datasets.from_json(_read_json(run_dir / "data.json", [])))
     datasets.require_sound(records, config.hr_patch)
