@@ -221,6 +221,7 @@ class Linear(nn.Module):
             r"no site 'block3': it has first, block1 … block2, hr, last, all-part, .* or any module's name",
         ),
         (zoo.Foreign, FeatureDropout(site="uot"), "no site 'uot': did you mean 'out'"),
+        (zoo.Foreign, FeatureDropout(site="uot:input"), "no site 'uot:input': did you mean 'out'"),
         (zoo.Foreign, FeatureDropout(site="unused"), "never reaches 'unused'"),
         (Linear, FeatureDropout(site="linear"), r"no feature of shape \(N, C, H, W\) but \[1, 8\]"),
         (Twice, FeatureDropout(site="conv"), "runs 'conv' 2 times"),

@@ -419,9 +419,9 @@ NETWORKS = {
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_network_trains_resumes_to_the_bit_and_loads(tiny, pictures, tmp_path, network):
-    """SwinIR with stochastic depth, which draws inside the network, and with buffers."""
+    """SwinIR with stochastic depth, which draws inside the network, and with buffers; Adaptive Dropout releases a place while it is off."""
     values = {"name": network, **NETWORKS[network], **({"drop_path": 0.5} if network == "swinir" else {})}
-    regularizers = [{"name": "dropout", "p": 0.3, "dimension": "element"}, {"name": "alignment"}]
+    regularizers = [{"name": "dropout", "p": 0.3, "dimension": "element"}, {"name": "adaptive-dropout", "stages": 4}, {"name": "alignment"}]
     whole = change(tiny, network=values, regularizers=regularizers, steps=4)
 
     def fail(_):

@@ -14,7 +14,7 @@ from wildsr.errors import UserError
 from wildsr.networks import Config, RRDBNetConfig, SRResNetConfig, SwinIRConfig
 from wildsr.regularize import AdaptiveDropout, FeatureAlignment, FeatureDropout
 from wildsr.regularize import RegularizerConfig as Regularizer
-from wildsr.train import TrainConfig, require_sites
+from wildsr.train import BETAS, TrainConfig, require_sites
 
 PATCHES = 16
 """LR patches a step in the papers' settings, whatever the views: 16 pictures, or 8 pictures in two views."""
@@ -32,6 +32,7 @@ def quick(*regularizers: Regularizer) -> TrainConfig:
         degradation=TwoOrder(canvas=128),
         regularizers=regularizers,
         learning_rate=2e-3,
+        betas=BETAS["code"],  # a run this short is over before slower averages have formed
         save_every=100,
         snapshot_every=150,
         val_every=100,

@@ -48,7 +48,7 @@ def find(net: nn.Module, name: str, example: Tensor) -> Found:
         return Found((Site(module, "input" if edge == "input" else "output"),), chosen=False)
     if named:
         raise UserError(f"{type(net).__name__} has no site {name!r}: it has {_listed(named)}, every-conv, or any module's name")
-    raise UserError(f"{type(net).__name__} has no site {name!r}: {nearest(name, ['last', 'every-conv', *filter(None, modules)])}")
+    raise UserError(f"{type(net).__name__} has no site {name!r}: {nearest(module, ['last', 'every-conv', *filter(None, modules)])}")
 
 
 def _listed(names: Mapping[str, Any]) -> str:
