@@ -8,6 +8,7 @@ import zipfile
 
 import pytest
 import torch
+import zoo
 from safetensors.torch import load_file, save_file
 
 from wildsr import checkpoint, networks
@@ -187,3 +188,41 @@ def test_states_are_whole_or_absent_and_the_newest_counts(tmp_path):
     step, groups = checkpoint.load_state(tmp_path)
     assert step == 10
     assert groups["raw"]["w"].tolist() == [10.0, 10.0]
+
+
+def swinir_weights():
+    return networks.create(networks.SwinIRConfig(embed_dim=8, depths=(2,), heads=(2,), window=4, img_size=32, scale=2)).state_dict()
+
+
+def test_buffers_that_follow_from_the_config_may_be_missing(tmp_path):
+    whole = swinir_weights()
+    kept = {name: tensor for name, tensor in whole.items() if not name.endswith(("attn_mask", "relative_position_index"))}
+    torch.save(kept, tmp_path / "s.pth")
+    found = checkpoint.load(tmp_path / "s.pth")
+    assert found.weights.keys() == whole.keys()
+    assert all(torch.equal(found.weights[name], whole[name]) for name in whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("layers.0.residual_group.blocks.0.attn.relative_position_bias_table", torch.zeros(49, 3)),
+        ("layers.0.residual_group.blocks.1.attn_mask", torch.tensor(0.0)),
+        ("conv_first.weight", torch.zeros(0, 3, 3, 3)),
+        ("conv_first.weight", torch.zeros(8, 0, 3, 3)),
+        ("conv_before_upsample.0.weight", torch.zeros(0, 0, 3, 3)),
+    ],
+)
+def test_shapes_that_no_network_has_are_an_error_that_names_the_file(tmp_path, name, value):
+    torch.save({**swinir_weights(), name: value}, tmp_path / "odd.pth")
+    with pytest.raises(UserError, match=r"odd\.pth: (not the weights of a network known here|does not fit)"):
+        checkpoint.load(tmp_path / "odd.pth")
+
+
+@pytest.mark.parametrize("name", zoo.CONFIGS)
+def test_every_network_is_loaded_from_other_projects_containers(tmp_path, name):
+    net = zoo.make(name).eval()
+    torch.save({"params_ema": {f"module.{key}": value for key, value in net.state_dict().items()}}, tmp_path / "net_g.pth")
+    found = checkpoint.load(tmp_path / "net_g.pth")
+    x = torch.rand(1, 3, 9, 10)
+    assert torch.equal(checkpoint.build(found)(x), net(x))

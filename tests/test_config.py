@@ -66,6 +66,10 @@ def test_another_name_brings_its_own_fields():
     assert load("real-srresnet", ["degradation.name=bicubic"]).degradation.canvas == 400
     assert load("real-srresnet-dropout", ["regularizers.0.name=alignment"]).regularizers == (FeatureAlignment(),)
     assert load("real-srresnet-dropout", ["regularizers.0.name=dropout", "regularizers.0.p=0.1"]).regularizers == (FeatureDropout(p=0.1),)
+    given = ["degradation.name=two-order", "degradation.first.gaussian_probability=0.1"]
+    assert load("bicubic-srresnet", given).degradation.first.gaussian_probability == 0.1
+    listed = ['regularizers=[{"name": "dropout"}]', "regularizers.0.name=adaptive-dropout"]
+    assert load("quick", listed).regularizers == load("quick", listed[::-1]).regularizers == (AdaptiveDropout(),)
     assert config.merge({"network": {"name": "a", "x": 1}}, {"network": {"name": "b"}}) == {"network": {"name": "b"}}
     with pytest.raises(UserError, match=r"network: unknown name 'rcann': did you mean 'rcan'"):
         load("real-srresnet", ["network.name=rcann"])
@@ -78,6 +82,8 @@ def test_another_name_brings_its_own_fields():
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
+        (["steps=3e2"], lambda c: c.steps == 300),
+        (['steps="3e2"'], lambda c: c.steps == 300),
         (["schedule=restarts"], lambda c: c.schedule == "restarts"),
         (["betas=code"], lambda c: c.betas == (0.9, 0.99)),
         (["betas=paper"], lambda c: c.betas == (0.9, 0.999)),

@@ -65,3 +65,8 @@ def test_cosines_of_the_test_degradations(pictures):
     assert found == jobs.feature_cosines(net, paths, 2)
     single = [jobs.feature_cosines(net, [path], 2)["cosine noise"] for path in paths]
     assert found["cosine noise"] == pytest.approx(sum(single) / 3)
+
+
+def test_features_are_kept_before_anything_writes_into_them():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 3, 3))
+    assert torch.equal(interpret.features(net, X, "0"), net[0](X))

@@ -1,5 +1,6 @@
 """Regularisers: their closed forms, what they draw, where they act, and what they refuse."""
 
+import copy
 import math
 
 import jaxtyping
@@ -193,6 +194,15 @@ def test_an_ambiguous_last_convolution_is_refused_with_the_candidates_and_naming
         assert not torch.equal(several(X), several.eval()(X))
 
 
+class Asserting(nn.Conv2d):
+    def __init__(self):
+        super().__init__(3, 3, 3)
+
+    def forward(self, x):
+        assert x.shape[-1] > 99, "too small"
+        return super().forward(x)
+
+
 class Twice(nn.Module):
     def __init__(self):
         super().__init__()
@@ -226,6 +236,7 @@ class Linear(nn.Module):
         (Linear, FeatureDropout(site="linear"), r"no feature of shape \(N, C, H, W\) but \[1, 8\]"),
         (Twice, FeatureDropout(site="conv"), "runs 'conv' 2 times"),
         (lambda: nn.Identity(), FeatureDropout(), "no Conv2d"),
+        (Asserting, FeatureDropout(), r"Asserting cannot take an example of shape \[1, 3, 32, 32\] \(too small .*\): give another"),
         (lambda: nn.Conv2d(4, 3, 99), FeatureDropout(), r"cannot take an example of shape \[1, 4, 32, 32\]"),
         (lambda: torch.compile(srresnet(), backend="aot_eager"), FeatureDropout(), "attach first, then compile"),
         (lambda: DataParallel(srresnet()), FeatureDropout(), "use DistributedDataParallel"),
@@ -262,6 +273,61 @@ def test_a_network_that_was_compiled_in_place_is_refused():
     net.compile(backend="aot_eager")
     with pytest.raises(UserError, match="attach first"), attach(net, FeatureDropout()):
         pass
+
+
+def test_a_copy_made_while_attached_is_a_plain_network():
+    net = srresnet()
+    plain = net.eval()(X)
+    net.train()
+    with attach(net, FeatureDropout(p=0.7), FeatureAlignment()) as attached:
+        attached.begin(0, 0.0)
+        copied = copy.deepcopy(net)
+        assert torch.equal(copied(X), plain)
+        net(X)
+        loss = attached.losses()["align"]
+        copied(X[:4])
+    assert torch.equal(copied(X), plain)
+    assert loss > 0
+
+
+class ByKeyword(nn.Module):
+    """Calls its last convolution by keyword."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.tail = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 3, padding=1)
+
+    def forward(self, x):
+        return self.tail(input=self.first(x))
+
+
+def test_features_that_are_passed_by_keyword_serve_too():
+    net = ByKeyword()
+    plain = net(X)
+    with attach(net, FeatureDropout(p=0.5)) as attached:
+        attached.begin(0, 0.0)
+        assert not torch.equal(net(X), plain)
+
+
+def test_every_step_begins_anew():
+    net = srresnet()
+    with attach(net, FeatureAlignment()) as attached:
+        attached.begin(0, 0.0)
+        net(X)
+        attached.losses()
+        net(X)
+        with pytest.raises(UserError, match="begin"):
+            attached.losses()
+
+
+@pytest.mark.parametrize("dimension", ["channel", "element"])
+def test_in_bf16_kept_values_are_scaled_before_they_are_rounded(dimension):
+    feature = torch.full((4, 8, 16, 16), 3.0, dtype=torch.bfloat16)
+    regularizer = FeatureDropout(p=0.7, dimension=dimension)
+    drawn = regularizer.draw(4, 8, torch.Generator().manual_seed(0), 0.0, 1)
+    changed = regularizer.change(feature, drawn, lambda rows: rows)
+    assert changed.dtype == torch.bfloat16
+    assert set(changed.unique().tolist()) == {0.0, torch.tensor(3 / 0.3).bfloat16().item()}
 
 
 def test_losses_say_when_a_regulariser_did_not_act():

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from wildsr import checkpoint, config, datasets, files
+from wildsr import checkpoint, config, datasets, files, networks
 from wildsr.degrade import unsharp_mask
 from wildsr.errors import TrainingDivergedError, UserError
-from wildsr.networks import SRResNet, SRResNetConfig
+from wildsr.networks import SRResNet, SRResNetConfig, SwinIRConfig
 from wildsr.regularize import FeatureAlignment, FeatureDropout
 from wildsr.train import SCHEDULES, Samples, TrainConfig, train
 from wildsr.train.loop import _average
@@ -343,6 +343,28 @@ def test_fine_tuning_starts_from_the_weights_and_records_them(tiny, pictures, tm
         run(slow, pictures, tmp_path / "second")
 
 
+def test_fine_tuning_does_not_mind_buffers_that_follow_from_the_config(tiny, pictures, tmp_path):
+    """SwinIR's masks have the shape of the img_size that a file was trained with; what differs otherwise is said."""
+    sizes = {"name": "swinir", "embed_dim": 8, "depths": [2], "heads": [2], "window": 4}
+    theirs = networks.create(SwinIRConfig(**{**sizes, "depths": (2,), "heads": (2,)}, scale=2, img_size=12)).state_dict()
+    torch.save({"params": theirs}, tmp_path / "net_g.pth")
+    slow = change(tiny, network={**sizes, "img_size": 8}, steps=1, learning_rate=1e-12)
+    weights = checkpoint.load(run(slow, pictures, tmp_path / "run", init=tmp_path / "net_g.pth")).weights
+    torch.testing.assert_close(weights["conv_first.weight"], theirs["conv_first.weight"], rtol=0, atol=1e-9)
+    with pytest.raises(UserError, match=r"make them the same \(.*heads \[2\] and \[4\]"):
+        run(change(slow, network={**sizes, "heads": [4]}), pictures, tmp_path / "other", init=tmp_path / "net_g.pth")
+
+
+def test_training_leaves_the_callers_generator_alone(tiny, pictures, tmp_path):
+    swinir = {"name": "swinir", "embed_dim": 8, "depths": [2], "heads": [2], "window": 4, "img_size": 8, "drop_path": 0.5}
+    for i, configuration in enumerate((change(tiny, steps=2), change(tiny, steps=2, network=swinir))):
+        torch.manual_seed(5)
+        expected = torch.rand(3)
+        torch.manual_seed(5)
+        run(configuration, pictures, tmp_path / str(i))
+        assert torch.equal(torch.rand(3), expected)
+
+
 def test_fine_tuning_from_another_projects_file_and_from_another_network(tiny, pictures, tmp_path):
     torch.save({"params": SRResNet(SRResNetConfig(channels=4, blocks=1, scale=2)).state_dict()}, tmp_path / "net_g.pth")
     run(change(tiny, steps=1), pictures, tmp_path / "run", init=tmp_path / "net_g.pth")
@@ -491,6 +513,9 @@ def test_scale_is_passed_to_the_network_and_stands_once_in_the_file():
         ({"degradation": {"canvas": 100}}, "canvas = 100 is smaller than the HR patch of 128"),
         ({"lr_patch": 8, "degradation": {"canvas": 64}}, "canvas = 64 may become 9 pixels wide on its way"),
         ({"batch_size": 1, "regularizers": [{"name": "alignment"}]}, "batch_size = 1: alignment centres .* they vanish"),
+        ({"views": 2, "degradation": {"name": "bicubic"}}, "nothing is drawn, and two views of a picture would be the same"),
+        ({"regularizers": [{"nme": "dropout"}]}, "regularizers.0 = .* a name is missing"),
+        ({"network": "rcan"}, r"network = 'rcan': keys with values are expected \(network.KEY = VALUE\)"),
         ({"betas": "cod"}, "betas: 'cod' is neither two numbers nor a name: did you mean 'code'"),
         ({"steps": 0}, "steps = 0: input should be greater than or equal to 1"),
         ({"learning_rate": float("nan")}, "learning_rate"),

@@ -168,7 +168,7 @@ def upscale(
 @app.command()
 def degrade(
     inputs: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.", metavar="INPUT...")],
-    preset: Annotated[str, typer.Option(help="clean, blur, noise, jpeg, b+n, b+j, n+j, b+n+j or two-order.")],
+    preset: Annotated[str, typer.Option(help="clean, blur, noise, jpeg, b+n, b+j, n+j, b+n+j, nearest or two-order.")],
     out: Annotated[Path, typer.Option(help="Folder for the results, always PNG.")],
     seed: Seed = 0,
     scale: Annotated[int, typer.Option(help="How many times smaller: 2, 3 or 4.")] = 4,

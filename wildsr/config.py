@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from wildsr.errors import UserError
 
@@ -19,8 +19,19 @@ class Strict(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
 Model = TypeVar("Model", bound=Strict)
 
+
+def _whole(given: Any) -> Any:
+    """A whole number written as text, also as 3e2; anything else as it is."""
+    try:
+        number = float(given) if isinstance(given, str) else 0.5
+    except ValueError:
+        return given
+    return int(number) if number.is_integer() else given
+
+
 Probability = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Positive = Annotated[Whole, Field(ge=1)]
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
@@ -49,6 +60,10 @@ def _explain(mistake: Any, model: type[BaseModel], values: Any) -> str:
     if mistake["type"] == "union_tag_invalid":
         tag, choices = mistake["ctx"]["tag"], mistake["ctx"]["expected_tags"].replace("'", "").split(", ")
         return f"{name}: unknown name {tag!r}: {nearest(tag, choices)}"
+    if mistake["type"] == "union_tag_not_found":
+        return f"{name} = {mistake['input']!r}: a name is missing, which says what it is"
+    if mistake["type"] in ("model_attributes_type", "model_type", "dict_type"):
+        return f"{name} = {mistake['input']!r}: keys with values are expected ({name}.KEY = VALUE)"
     return f"{name} = {mistake['input']!r}: {mistake['msg'][0].lower()}{mistake['msg'][1:]}"
 
 
@@ -109,19 +124,24 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
 def override(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     """A copy of nested `values` with dotted keys replaced: "regularizers.0.p" reaches into the first of a list.
 
-    Another `name` at some place ("network.name") comes first, with its own fields' defaults."""
+    What replaces a part comes before what reaches into it; another `name` ("network.name") comes first, with its own fields' defaults."""
     result = copy.deepcopy(values)
-    for path, value in sorted(overrides.items(), key=lambda item: not item[0].endswith(".name")):
+    renamed: list[dict[str, Any]] = []
+    for path, value in sorted(overrides.items(), key=lambda item: (item[0].count("."), not item[0].endswith(".name"))):
         target: Any = result
         *parents, last = path.split(".")
         for depth, part in enumerate(parents):
+            if any(target is table for table in renamed) and part not in target:
+                target[part] = {}
+                renamed.append(target[part])
             target = _step(target, part, ".".join(parents[: depth + 1]), path)
         if isinstance(target, list):
             _step(target, last, path, path)
             target[int(last)] = value
         elif isinstance(target, dict):
-            if last == "name" and target.get("name") != value:
+            if last == "name" and target.get("name", value) != value:
                 target.clear()
+                renamed.append(target)
             target[last] = value
         else:
             raise UserError(f"--set {path}: {'.'.join(parents)!r} is the single value {target!r} and has no keys below it")

@@ -8,7 +8,7 @@ import functools
 import io
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -252,6 +252,8 @@ class Stage(Strict, frozen=True):
 class Bicubic(Strict, frozen=True):
     """One degradation alone: bicubic resizing with antialiasing (a = -0.5), rounded to 8 bits (Reflash Dropout, Section 5.2)."""
 
+    random: ClassVar[bool] = False
+    """Whether two views of a picture differ."""
     name: Literal["bicubic"] = "bicubic"
     canvas: Annotated[int, Field(ge=16)] = 400
     """Side of the square HR picture that is degraded, in pixels."""
@@ -277,6 +279,8 @@ class TwoOrder(Strict, frozen=True):
     the tail once per batch, shares one grey noise field within a batch, and repeats its draws in every epoch; `shared_draws` = b brings
     the first two back for b consecutive samples, to reproduce a paper's setting. Draws never repeat."""
 
+    random: ClassVar[bool] = True
+    """Whether two views of a picture differ."""
     name: Literal["two-order"] = "two-order"
     canvas: Annotated[int, Field(ge=16)] = 400
     """Side of the square HR picture that is degraded, in pixels."""
@@ -411,7 +415,8 @@ def _to_tensor(value: float | int | bool | np.ndarray) -> Tensor:
 
 
 DegradationConfig = Annotated[TwoOrder | Bicubic, Field(discriminator="name")]
-"""Any degradation to train with, told apart by `name`: the list that a new one joins. Each has a `canvas`, `require`, `sample`, `apply`."""
+"""Any degradation to train with, told apart by `name`: the list that a new one joins. Each has `random`, `canvas`, `require`, `sample`
+and `apply`."""
 
 
 # ------------------------------------------------------------------------------------------- the fixed test degradations, on uint8

@@ -15,21 +15,25 @@ def features(net: nn.Module, pictures: Float[Tensor, "b c h w"], site: str = "la
     if len(places) != 1:
         raise UserError(f"site {site!r} is {len(places)} places: name one of {', '.join(map(str, places))}")
     seen: list[Tensor] = []
-    handle = sites.hook(net, places[0], seen.append)
+
+    def keep(feature: Tensor) -> None:
+        seen.append(feature.clone())  # what follows may write into it
+
+    handle = sites.hook(net, places[0], keep)
     try:
         net(pictures)
     finally:
         handle.remove()
-    if not seen:
-        raise UserError(f"the forward of {type(net).__name__} never reaches {places[0].module!r}")
-    return seen[-1]
+    if len(seen) != 1:
+        raise UserError(f"the forward of {type(net).__name__} runs {places[0].module!r} {len(seen)} times: choose a place that runs once")
+    return seen[0]
 
 
 def feature_cosine(
-    net: nn.Module, clean: Float[Tensor, "b c h w"], degraded: Float[Tensor, "b c h w"], *, site: str = "last", pooled: bool = False
+    net: nn.Module, clean: Float[Tensor, "#b c h w"], degraded: Float[Tensor, "b c h w"], *, site: str = "last", pooled: bool = False
 ) -> Float[Tensor, " b"]:
     """Cosine of the angle between the features of clean and of degraded inputs, a value a picture (Targeted Feature Denoising,
-    arXiv 2509.14841, uses its course over training to show what a network overfits to).
+    arXiv 2509.14841, uses its course over training to show what a network overfits to). One clean picture may stand beside many degraded.
 
     Features are compared value by value, or with `pooled` by their spatial means; which of the two the paper means is not known."""
     first, second = (features(net, pictures, site).float() for pictures in (clean, degraded))

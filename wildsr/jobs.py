@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import track
 from torch import nn
@@ -55,11 +56,9 @@ def feature_cosines(net: nn.Module, paths: Sequence[Path], scale: int, *, seed: 
         side = min(COSINE_SIDE, *hr.shape[-2:])
         top, left = (hr.shape[-2] - side) // 2, (hr.shape[-1] - side) // 2
         hr = hr[:, top : top + side, left : left + side]
-        clean, *others = (
-            images.to_float(degrade.fixed(hr, name, seed=seed, scale=scale)).unsqueeze(0).to(device) for name in ("clean", *sums)
-        )
-        for name, degraded in zip(sums, others, strict=True):
-            sums[name] += interpret.feature_cosine(net, clean, degraded).item()
+        clean, *degraded = (images.to_float(degrade.fixed(hr, name, seed=seed, scale=scale)) for name in ("clean", *sums))
+        cosines = interpret.feature_cosine(net, clean.unsqueeze(0).to(device), torch.stack(degraded).to(device))
+        sums = {name: total + cosine for (name, total), cosine in zip(sums.items(), cosines.tolist(), strict=True)}
     return {f"cosine {name}": total / len(paths) for name, total in sums.items()}
 
 

@@ -41,8 +41,9 @@ def quick(*regularizers: Regularizer) -> TrainConfig:
 
 
 def real(network: Config, *regularizers: Regularizer, views: int = 1) -> TrainConfig:
-    """Training on two-order degradation, as both papers do it (Reflash Dropout, Sections 5.1 and 5.3; Simple-Align's released options):
-    400×400 canvases, sharpened targets, L1, Adam 2e-4, one cosine over 500,000 steps, 16 LR patches of 32×32 a step, averaging 0.999."""
+    """Training on two-order degradation (Reflash Dropout, Sections 5.1 and 5.3): 400×400 canvases, sharpened targets, L1, Adam 2e-4 with
+    β₂ = 0.999, one cosine over 500,000 steps, 16 LR patches of 32×32 a step; averaging 0.999 as in the released options of both papers,
+    whose restarts and β₂ are `schedule = "restarts"` and `betas = "code"`."""
     views = max([views, *(regularizer.views for regularizer in regularizers)])
     values = {"batch_size": PATCHES // views, "views": views, "target_usm": True, "network": network, "regularizers": regularizers}
     return TrainConfig.model_validate(values)
@@ -74,7 +75,7 @@ RECIPES: dict[str, Recipe] = {
         lambda: real(SRRESNET, FeatureDropout(p=0.7)),
     ),
     "real-srresnet-align": Recipe(
-        "Real-SRResNet with linear and non-linear alignment of two views (Simple-Align, released options).",
+        "Real-SRResNet with linear and non-linear alignment of two views (Simple-Align, by its public code).",
         lambda: real(SRRESNET, FeatureAlignment()),
     ),
     "real-srresnet-two-view": Recipe(
@@ -95,7 +96,7 @@ RECIPES: dict[str, Recipe] = {
         lambda: real(RRDBNET, FeatureDropout(p=0.5)),
     ),
     "real-rrdb-align": Recipe(
-        "Real-RRDBNet with alignment of two views (Simple-Align, released options).", lambda: real(RRDBNET, FeatureAlignment())
+        "Real-RRDBNet with alignment of two views (Simple-Align, by its public code).", lambda: real(RRDBNET, FeatureAlignment())
     ),
     "real-rrdb-two-view": Recipe("Real-RRDBNet on two views, without the alignment loss.", lambda: real(RRDBNET, views=2)),
     "real-swinir": Recipe(

@@ -34,8 +34,10 @@ def find(net: nn.Module, name: str, example: Tensor) -> Found:
 
     A name is one of the network's own `sites`; or "last", for any network the input of the convolution that its output comes from; or
     "every-conv", the outputs of all convolutions but the last that runs; or a name of `named_modules()`, its output, or with ":input"
-    behind it its input. `example` (1, C, H, W) is run through the network where that is needed. Raises UserError listing what there is."""
-    named: Mapping[str, tuple[Site, ...]] = getattr(net, "sites", {})
+    behind it its input ("last:output" is the output of a module of that name). `example` (1, C, H, W) is run through the network where
+    that is needed. Raises UserError listing what there is."""
+    own: Any = getattr(net, "sites", None)
+    named: Mapping[str, tuple[Site, ...]] = own if isinstance(own, Mapping) else {}
     modules = dict(net.named_modules())
     if name in named:
         return Found(named[name], chosen=False)
@@ -106,16 +108,26 @@ def _convolutions_run(net: nn.Module, example: Tensor) -> list[str]:
 
 
 def hook(net: nn.Module, site: Site, act: Callable[[Any], Tensor | None]) -> Any:
-    """Calls `act` with a place's feature in each forward; a result that is not None takes the feature's place. Returns a handle."""
+    """Calls `act` with a place's feature in each forward; a result that is not None takes the feature's place. Returns a handle.
+
+    A copy of the network (copy.deepcopy) has the hook too, and there it does nothing."""
     module = net.get_submodule(site.module)
+
+    def behind(given: nn.Module, args: tuple[Any, ...], output: Any) -> Tensor | None:
+        return act(output) if given is module else None
+
+    def before(given: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if given is not module:
+            return None
+        key = next(iter(kwargs), None) if not args else None
+        changed = act(args[0] if args else kwargs.get(key) if key is not None else None)
+        if changed is None:
+            return None
+        return ((changed, *args[1:]), kwargs) if key is None else (args, {**kwargs, key: changed})
+
     if site.edge == "output":
-        return module.register_forward_hook(lambda _, args, output: act(output))
-
-    def before(_: nn.Module, args: tuple[Any, ...]) -> Any:
-        changed = act(args[0] if args else None)
-        return None if changed is None else (changed, *args[1:])
-
-    return module.register_forward_pre_hook(before)
+        return module.register_forward_hook(behind)
+    return module.register_forward_pre_hook(before, with_kwargs=True)
 
 
 def channels(net: nn.Module, places: Sequence[Site], example: Tensor) -> list[int]:
@@ -141,11 +153,11 @@ def channels(net: nn.Module, places: Sequence[Site], example: Tensor) -> list[in
 
 
 def small_example(net: nn.Module) -> Tensor:
-    """A black picture (1, C, 32, 32): colour for our own networks, as wide as the first convolution for others."""
+    """A black picture (1, C, 32, 32), C being the network's `in_channels`, or else the first convolution's."""
     first = next((module for module in net.modules() if isinstance(module, nn.Conv2d)), None)
     if first is None:
         raise UserError(f"{type(net).__name__} has no Conv2d to tell what it takes: give an example batch")
-    return first.weight.new_zeros(1, 3 if hasattr(net, "sites") else first.in_channels, 32, 32)
+    return first.weight.new_zeros(1, getattr(net, "in_channels", first.in_channels), 32, 32)
 
 
 def _forward(net: nn.Module, example: Tensor) -> Any:
@@ -154,7 +166,9 @@ def _forward(net: nn.Module, example: Tensor) -> Any:
     net.eval()
     try:
         return net(example)
-    except (RuntimeError, ValueError, TypeError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # whatever a foreign network may say to a picture that it cannot take
         why = " ".join(str(error).split())
         raise UserError(f"{type(net).__name__} cannot take an example of shape {list(example.shape)} ({why}): give another") from error
     finally:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationError
 from torch import Tensor
 
 from wildsr.config import build, nearest
@@ -66,7 +66,24 @@ def recognise(weights: Mapping[str, Tensor]) -> tuple[Config, dict[str, Tensor]]
     """The config of the first network whose weights these are, in any published key layout, and the weights under our keys; or None."""
     for _, network in NETWORKS.values():
         plain = network.translate(weights)
-        config = network.recognise({name: tuple(tensor.shape) for name, tensor in plain.items()})
+        try:
+            config = network.recognise({name: tuple(tensor.shape) for name, tensor in plain.items()})
+        except (ValidationError, ArithmeticError, IndexError):  # shapes that no network has
+            continue
         if config is not None:
-            return config, plain
+            return config, complete(config, plain)
     return None
+
+
+def complete(config: Config, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights with those of a network's buffers that follow from its config, and that a file may have left out."""
+    network = NETWORKS[config.name][1]
+    missing = [name for name in shapes(config) if name not in weights and name.endswith(network.derived)] if network.derived else []
+    made = create(config).state_dict() if missing else {}
+    return {**weights, **{name: made[name] for name in missing}}
+
+
+def trained(config: Config) -> dict[str, tuple[int, ...]]:
+    """The keys and shapes of what training makes: all but the buffers that follow from the config."""
+    derived = NETWORKS[config.name][1].derived
+    return {name: shape for name, shape in shapes(config).items() if not derived or not name.endswith(derived)}

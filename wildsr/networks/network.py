@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,6 +32,14 @@ class Network(nn.Module, ABC):
     """A super-resolution network: (B, 3, h, w) in [0, 1] -> (B, 3, s·h, s·w), not clamped."""
 
     config: Any
+    in_channels = 3
+    derived: ClassVar[tuple[str, ...]] = ()
+    """How the keys of buffers end that follow from the config: files may lack them, or hold those of another config."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether forward draws from PyTorch's global generator in training mode."""
+        return False
 
     @property
     @abstractmethod
@@ -110,5 +118,5 @@ def count(shapes: Shapes, prefix: str, suffix: str) -> int:
 
 def shuffle(outputs: int, inputs: int) -> Scale | None:
     """The side r of the pixel shuffle that makes r²·C channels C again, if it is a scale."""
-    r = round((outputs / inputs) ** 0.5)
+    r = round((outputs / max(inputs, 1)) ** 0.5)
     return next((scale for scale in get_args(Scale) if scale == r), None)

@@ -209,6 +209,7 @@ class SwinIR(Network):
 
     Sides that are no multiple of the window are padded by reflection, and the result is cut."""
 
+    derived = ("attn_mask", "relative_position_index")
     mean: Tensor
 
     def __init__(self, config: SwinIRConfig) -> None:
@@ -260,6 +261,11 @@ class SwinIR(Network):
         return None
 
     @property
+    def draws(self) -> bool:
+        """With stochastic depth."""
+        return self.config.drop_path > 0
+
+    @property
     def grid(self) -> int:
         """The windows."""
         return self.config.window
@@ -291,8 +297,8 @@ class SwinIR(Network):
 
     @staticmethod
     def recognise(shapes: Shapes) -> SwinIRConfig | None:
-        """The config that fits keys and shapes, or None when they are another network's. Where no mask tells img_size, it is the window,
-        or eight of them."""
+        """The config that fits keys and shapes, or None when they are another network's. Where no mask tells img_size, it is eight
+        windows, as published, or the single one of a network that never shifts."""
         first, hidden = shapes.get("conv_first.weight", ()), shapes.get("layers.0.residual_group.blocks.0.mlp.fc1.weight", ())
         stages = count(shapes, "layers.", ".conv.weight")
         tables = [shapes.get(f"layers.{i}.residual_group.blocks.0.attn.relative_position_bias_table", ()) for i in range(stages)]
@@ -301,7 +307,9 @@ class SwinIR(Network):
             return None
         window = (round(tables[0][0] ** 0.5) + 1) // 2
         masks = [shape for key, shape in shapes.items() if key.endswith(".attn_mask")]
-        img_size = round(masks[0][0] ** 0.5) * window if masks else window if max(depths) > 1 else 8 * window
+        # A network of a single window has no masks; a file without any of the buffers was stripped of them.
+        single = not masks and max(depths) > 1 and any(key.endswith(".relative_position_index") for key in shapes)
+        img_size = round(masks[0][0] ** 0.5) * window if masks else window if single else 8 * window
         if "conv_up1.weight" in shapes:
             upsampler, scale = "nearest+conv", 4 if "conv_up2.weight" in shapes else 2
         elif "conv_before_upsample.0.weight" in shapes:

@@ -58,10 +58,11 @@ class FeatureDropout(Regularizer, frozen=True):
         return {"key": keys, "threshold": threshold, "kept": torch.tensor([1 - p])}
 
     def change(self, feature: Float[Tensor, "n c h w"], drawn: Drawn, rows: Rows) -> Float[Tensor, "n c h w"]:
+        # The factor stays in float32, also for features in bf16: rounded, it would move the mean.
         if self.dimension == "channel":
-            return feature * rows(drawn["factor"]).to(feature.dtype)
+            return (feature * rows(drawn["factor"])).to(feature.dtype)
         dropped = random_bits(rows(drawn["key"]), feature) < drawn["threshold"]
-        return (feature / drawn["kept"].to(feature.dtype)).masked_fill(dropped, 0)
+        return (feature / drawn["kept"]).to(feature.dtype).masked_fill(dropped, 0)
 
 
 class AdaptiveDropout(Regularizer, frozen=True):
@@ -86,7 +87,7 @@ class AdaptiveDropout(Regularizer, frozen=True):
         return {"factor": a + (1 - a) * mask}
 
     def change(self, feature: Float[Tensor, "n c h w"], drawn: Drawn, rows: Rows) -> Float[Tensor, "n c h w"]:
-        return feature * rows(drawn["factor"]).to(feature.dtype)
+        return (feature * rows(drawn["factor"])).to(feature.dtype)
 
 
 def channel_mask(rows: int, channels: int, p: float, generator: torch.Generator) -> Float[Tensor, "rows channels 1 1"]:

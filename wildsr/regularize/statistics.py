@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.linalg import vecdot
 
 Pullback = Callable[[Tensor], Tensor]
@@ -84,7 +85,8 @@ class _Known(torch.autograd.Function):
         return value
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         return gradients[0] * ctx.saved_tensors[0], None, None
 
 

@@ -28,7 +28,8 @@ class Attached:
         """Draws all chance of the coming step. `n`: HR pictures drawn since the start of the run, by all processes; `progress`: share of
         the run in [0, 1].
 
-        A pure function of (seed, n, progress): a step can be played again, and a resumed run draws what it would have drawn."""
+        A pure function of (seed, n, progress): a step can be played again, and a resumed run draws what it would have drawn. What was drawn
+        before is overwritten, so that the backward of the step before has to be over."""
         seen: Counter[tuple[str, str, int]] = Counter()
         for tap in self._taps:
             kind = tap.regularizer.name, tap.regularizer.site, tap.place
@@ -36,8 +37,8 @@ class Attached:
             seen[kind] += 1
 
     def losses(self) -> dict[str, Tensor]:
-        """The regularisers' losses for the last forward in training mode; {} when they only change features. Several of one name are
-        numbered in the order in which they were listed: align, align2.
+        """The regularisers' losses for the last forward in training mode, once a step; {} when they only change features. Several of one
+        name are numbered in the order in which they were listed: align, align2.
 
         In several processes, each gets the loss of the whole batch, and the gradient whose mean over the processes, which
         DistributedDataParallel takes, is that of one process with the whole batch.
@@ -104,6 +105,7 @@ class _Tap:
                 else "it was in eval mode, its forward never reaches that site, or it was compiled and run before attaching"
             )
             raise UserError(f"{self.regularizer.name} at {site!r} did not act in the last forward of the network: {why}")
+        self.begun = self.acted = False  # the next step begins anew
         if self.observed is None:
             return {}
         with torch.autocast(self.observed.device.type, enabled=False):
@@ -131,7 +133,7 @@ def attach(
     `sites`, "last" is the input of the convolution that the output comes from, and the choice is printed.
     `example` (N, C, H, W) is a batch as it will be trained with; without one, a small picture of the first convolution's width is used,
     and at most 256 pictures a batch are served, over all processes. `views`: degraded views in a batch, by default the most that a
-    regulariser asks for.
+    regulariser asks for. `seed`: two attachments of one seed draw alike.
 
     Raises UserError for unknown sites (listing what there is), an ambiguous last convolution (listing the candidates), sites that are
     never reached or hold no (N, C, H, W) feature, and networks that are compiled already: PyTorch would silently ignore the hooks, so

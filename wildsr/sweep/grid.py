@@ -136,9 +136,7 @@ def _configure(overrides: dict[str, Any], seed: int) -> tuple[TrainConfig, list[
     if "seed" in overrides:
         raise UserError(f"seed = {overrides['seed']!r}: name the seeds once for all runs: seeds = [0, 1, 2]")
     base, notes = recipes.load(str(overrides.pop("recipe")))
-    # What replaces a part comes before what reaches into it.
-    ordered = dict(sorted(overrides.items(), key=lambda item: item[0].count(".")))
-    return config.build(TrainConfig, {**config.override(base.dump(), ordered), "seed": seed}), notes
+    return config.build(TrainConfig, {**config.override(base.dump(), overrides), "seed": seed}), notes
 
 
 def _flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:

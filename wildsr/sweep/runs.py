@@ -75,6 +75,9 @@ def run(
             weights = _finished(folder, run.config)
         measure(run.label, folder, weights)
 
+    others = sorted({path.name for path in (out / "runs").iterdir() if path.is_dir()} - {run.label for run in runs})
+    if others:
+        say(f"{out / 'runs'} also holds {len(others)} runs that were not asked for now ({others[0]} ...): the table is without them")
     found = records(runs, report.read_rows(measured), diverged)
     files.write_text(out / "sweep.jsonl", "".join(files.to_line(record) for record in found))
     files.write_text(out / "table.md", table(found))

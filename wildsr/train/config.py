@@ -105,6 +105,11 @@ class TrainConfig(Strict, frozen=True):
                 f"degradation.canvas = {self.degradation.canvas} is smaller than the HR patch of {self.hr_patch} (lr_patch × scale)"
             )
         self.degradation.require(self.canvas, self.scale)
+        if self.views_drawn > 1 and not self.degradation.random:
+            raise ValueError(
+                f"degradation.name = {self.degradation.name!r}: nothing is drawn, and two views of a picture would be the same; "
+                'use "two-order", or one view and no alignment'
+            )
         if self.batch_size < 2 and any(regularizer.views > 1 for regularizer in self.regularizers):
             raise ValueError(
                 "batch_size = 1: alignment centres its statistics over the pictures of a batch, and for a single one they vanish; "

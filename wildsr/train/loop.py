@@ -1,10 +1,11 @@
 """One loop that reads from top to bottom."""
 
+import contextlib
 import copy
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,12 @@ def _train(
 ) -> Path:
     # ------------------------------------------------------------------------------ what is there: an earlier start, weights, pictures
     start = checkpoint.load(init) if init is not None else None
-    if start is not None and networks.shapes(start.network) != networks.shapes(config.network):
+    if start is not None and networks.trained(start.network) != networks.trained(config.network):
+        there, here = _flat(start.network.model_dump(mode="json")), _flat(config.network.model_dump(mode="json"))
+        apart = ", ".join(f"{key} {there.get(key)} and {here.get(key)}" for key in sorted(there | here) if there.get(key) != here.get(key))
         raise UserError(
-            f"{init} holds {networks.describe(start.network)}, the run asks for {networks.describe(config.network)}: make them the same"
+            f"{init} holds {networks.describe(start.network)}, the run asks for {networks.describe(config.network)}: make them the same "
+            f"({apart})"
         )
     state = checkpoint.load_state(run_dir / "state")
     first = state[0] if state else 0
@@ -84,7 +88,8 @@ def _train(
         torch.manual_seed(chance.torch_seed(config.seed, "initialisation"))
         net = networks.create(config.network)
     if start is not None:
-        net.load_state_dict({name: tensor.float() for name, tensor in start.weights.items()})
+        trained = networks.trained(config.network)
+        net.load_state_dict({name: tensor.float() for name, tensor in start.weights.items() if name in trained}, strict=False)
     net = net.to(place).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     averaged = copy.deepcopy(net).eval().requires_grad_(False)
     optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate, betas=config.betas, fused=place.type != "mps")
@@ -147,10 +152,7 @@ def _train(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             attached.begin(n, progress)
-            torch.manual_seed(
-                chance.torch_seed(config.seed, "network", n)
-            )  # for networks that draw by themselves, such as stochastic depth
-            with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
+            with _own_chance(net, place, config.seed, n), torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
                 sr = net(lr.contiguous(memory_format=torch.channels_last))
             losses = {"pixel": F.l1_loss(sr.float(), hr), **attached.losses()}
             values = _require_finite_losses(losses, step + 1)
@@ -186,6 +188,17 @@ def _train(
 
 
 # ------------------------------------------------------------------------------------------------------------------- parts of a step
+
+
+@contextlib.contextmanager
+def _own_chance(net: networks.Network, place: torch.device, seed: int, n: int) -> Iterator[None]:
+    """For a network that draws by itself: a generator that hangs on (seed, n) alone, and the caller's left as it was."""
+    if not net.draws:
+        yield
+        return
+    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+        torch.manual_seed(chance.torch_seed(seed, "network", n))
+        yield
 
 
 def _require_finite_losses(losses: Mapping[str, Tensor], step: int) -> dict[str, float]:
