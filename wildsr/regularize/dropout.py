@@ -62,7 +62,7 @@ class FeatureDropout(Regularizer, frozen=True):
         if self.dimension == "channel":
             return (feature * rows(drawn["factor"])).to(feature.dtype)
         dropped = random_bits(rows(drawn["key"]), feature) < drawn["threshold"]
-        return (feature / drawn["kept"]).to(feature.dtype).masked_fill(dropped, 0)
+        return (feature / drawn["kept"]).to(feature.dtype).masked_fill_(dropped, 0)
 
 
 class AdaptiveDropout(Regularizer, frozen=True):
