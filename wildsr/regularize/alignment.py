@@ -59,9 +59,9 @@ class FeatureAlignment(Regularizer, frozen=True):
                 f"alignment needs two views of at least two pictures, not a batch of {len(observed)}: its statistics are centred over "
                 "the pictures of a batch and vanish for a single one"
             )
-        value, gradient = self._value_and_gradient(observed.detach().view(2, -1, observed.shape[1]), drawn)
+        value, gradient = self._value_and_gradient(observed.detach().reshape(2, -1, observed.shape[1]), drawn)
         scale = self.weight if self.reduction == "sum" else self.weight / gradient.shape[1]
-        return {"align": known(observed, value * scale, gradient.view_as(observed) * scale)}
+        return {"align": known(observed, value * scale, gradient.reshape(observed.shape) * scale)}
 
     @torch.no_grad()
     def _value_and_gradient(self, views: Float[Tensor, "2 b c"], drawn: Drawn) -> tuple[Tensor, Float[Tensor, "2 b c"]]:
