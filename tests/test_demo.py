@@ -43,5 +43,5 @@ def test_the_three_networks_see_equal_numbers_of_lr_patches():
     from wildsr.regularize import FeatureAlignment, FeatureDropout
 
     configs = [recipes.quick(), recipes.quick(FeatureDropout()), recipes.quick(FeatureAlignment())]
-    assert {config.batch_size * config.views for config in configs} == {8}
+    assert {config.lr_patches for config in configs} == {8}
     assert {config.steps for config in configs} == {300}
