@@ -1,5 +1,7 @@
 """Shared by the tests: small pictures in folders, and a small training configuration."""
 
+import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ with install_import_hook("wildsr", "shapes.check"):
     import wildsr.train
     import wildsr.upscale  # noqa: F401
 
+from wildsr import cli
 from wildsr.degrade import TwoOrder
 from wildsr.networks import SRResNetConfig
 from wildsr.train import TrainConfig
@@ -57,3 +60,19 @@ def tiny() -> TrainConfig:
         log_every=1,
         precision="fp32",
     )
+
+
+@pytest.fixture(name="wildsr")
+def command(capsys, monkeypatch):
+    """Runs the command line in this process: (exit status, standard output, standard error)."""
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["wildsr", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit:
+            cli.main()
+        out, err = capsys.readouterr()
+        return exit.value.code, out, err
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)

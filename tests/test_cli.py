@@ -15,26 +15,10 @@ import pytest
 from conftest import photograph
 from PIL import Image
 
-from wildsr import checkpoint, cli, files
+from wildsr import checkpoint, files
 from wildsr.networks import SRResNet, SRResNetConfig
 
 SMALL = [f"--set={text}" for text in ("steps=2", "batch_size=2", "lr_patch=8", "network.channels=4", "network.blocks=1", "save_every=1")]
-
-
-@pytest.fixture
-def wildsr(capsys, monkeypatch):
-    """Runs the command line in this process: (exit status, standard output, standard error)."""
-    handler = signal.getsignal(signal.SIGTERM)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["wildsr", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-        out, err = capsys.readouterr()
-        return exit.value.code, out, err
-
-    yield run
-    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-import signal
 import statistics
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 from conftest import photograph
 from PIL import Image
 
-from wildsr import cli, files, jobs, recipes, sweep, upscale
+from wildsr import files, jobs, recipes, sweep, upscale
 from wildsr.errors import UserError
 from wildsr.sweep import figure, results
 
@@ -441,22 +440,6 @@ def test_a_missing_matplotlib_is_said_before_the_first_step(whole, folders, tmp_
 
 
 # ------------------------------------------------------------------------------------------------------------------- the command line
-
-
-@pytest.fixture
-def wildsr(capsys, monkeypatch):
-    """Runs the command line in this process: (exit status, standard output, standard error)."""
-    handler = signal.getsignal(signal.SIGTERM)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["wildsr", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-        out, err = capsys.readouterr()
-        return exit.value.code, out, err
-
-    yield run
-    signal.signal(signal.SIGTERM, handler)
 
 
 def test_a_dry_run_says_what_would_be_done(wildsr, tmp_path):

@@ -16,16 +16,16 @@ Weights = Mapping[str, Tensor]
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-class Config(Strict, frozen=True):
+class Config(Strict, ABC, frozen=True):
     """What the networks' configs share; each adds `name`, which tells them apart, and its own sizes."""
 
     name: str
     scale: Scale = 4
 
     @property
+    @abstractmethod
     def size(self) -> str:
         """The sizes in a phrase: "64 channels, 16 blocks"."""
-        raise NotImplementedError
 
 
 class Network(nn.Module, ABC):

@@ -1,7 +1,7 @@
 """Simple-Align's statistics of pooled features, each with its gradient in closed form.
 
-There are few values and many small operations: on a GPU each costs a launch, on a CPU a call. Closed forms need half as many as autograd,
-and no graph. Every function here returns its value and a pullback: what turns a gradient of the value into one of the argument."""
+There are few values and many small operations: on a GPU each costs a launch, on a CPU a call. Closed forms need fewer than autograd, and
+no graph. Every function here returns its value and a pullback: what turns a gradient of the value into one of the argument."""
 
 import math
 from collections.abc import Callable
