@@ -9,7 +9,6 @@ output in training mode, relative to the detail that the network adds to its inp
 last. A recipe whose losses are not all finite ends the run. A finished recipe is not trained again."""
 
 import argparse
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -79,8 +78,7 @@ def main() -> None:
         if "align" in losses[0]:
             first, last = (sum(step["align"] for step in part) / len(part) for part in (losses[:10], losses[-10:]))
             align = f"{first:.2g} to {last:.2g}"
-        records = datasets.from_json(json.loads((run / "data.json").read_text()))
-        samples = Samples(training, records, torch.device("cpu"))
+        samples = Samples(training, datasets.open([given.data]), torch.device("cpu"))
         torch.manual_seed(chance.torch_seed(training.seed, "initialisation"))
         fresh = networks.create(training.network)
         net = checkpoint.build(checkpoint.load(run / "raw.safetensors"))

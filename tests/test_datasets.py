@@ -1,9 +1,11 @@
 """Where pictures come from: examined folders, the sample photographs, and canvases that are a pure function of n."""
 
 import importlib.util
+import json
 import os
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ import slow_twins
 import torch
 
 from wildsr import datasets, files, images
-from wildsr.datasets import Canvases, Record
+from wildsr.datasets import Canvases, Folders, Record, Source, photographs
+from wildsr.datasets.folders import from_json
 from wildsr.errors import UserError
 
 
@@ -34,6 +37,10 @@ def count_calls(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
 
     monkeypatch.setattr(images, name, counted)
     return calls
+
+
+def source(records: Sequence[Record], **options) -> Source:
+    return Source([Folders(records, **options)])
 
 
 # ------------------------------------------------------------------------------------------------------------------------- examine
@@ -114,8 +121,10 @@ def test_records_survive_json(tmp_path):
     fill(tmp_path, (20, 30))
     (tmp_path / "b.png").write_text("no picture")
     records = datasets.examine([tmp_path])
-    assert datasets.from_json(datasets.to_json(records)) == records
-    assert files.to_json(datasets.to_json(records)).count('"problem": null') == 1
+    values = json.loads(files.to_json(Folders(records).to_json()))
+    assert from_json(values) == records
+    assert [value["problem"] is None for value in values] == [True, False]
+    assert from_json([{"width": 3}]) == []
 
 
 def record(name: str, width: int = 64, height: int = 64, problem: str | None = None) -> Record:
@@ -149,12 +158,13 @@ def test_the_fingerprint_depends_on_contents_and_order_and_not_on_the_place(tmp_
     fill(tmp_path / "first", (20, 30), (20, 31))
     shutil.copytree(tmp_path / "first", tmp_path / "elsewhere" / "second")
     records = datasets.examine([tmp_path / "first"])
-    fingerprint = datasets.fingerprint(records)
-    assert datasets.fingerprint(datasets.examine([tmp_path / "elsewhere"])) == fingerprint
-    assert datasets.fingerprint(records[::-1]) != fingerprint
-    assert datasets.fingerprint(records[:1]) != fingerprint
+    fingerprint = datasets.open([tmp_path / "first"]).fingerprint
+    assert fingerprint == files.sha256(f"{records[0].sha256}\n{records[1].sha256}".encode()), "that of all runs so far"
+    assert datasets.open([tmp_path / "elsewhere"]).fingerprint == fingerprint
+    assert source(records[::-1]).fingerprint != fingerprint
+    assert source(records[:1]).fingerprint != fingerprint
     images.write(tmp_path / "first" / "a.png", slow_twins.noise_picture(20, 30, seed=9))
-    assert datasets.fingerprint(datasets.examine([tmp_path / "first"])) != fingerprint
+    assert datasets.open([tmp_path / "first"]).fingerprint != fingerprint
 
 
 # ------------------------------------------------------------------------------------------------------------------------ canvases
@@ -167,7 +177,7 @@ def records(tmp_path_factory) -> list[Record]:
 
 
 def test_canvases_have_the_size_asked_for(records):
-    canvases = Canvases(records, 16, seed=0)
+    canvases = Canvases(source(records), 16, seed=0)
     for n in range(20):
         canvas = canvases(n)
         assert canvas.shape == (3, 16, 16)
@@ -176,34 +186,41 @@ def test_canvases_have_the_size_asked_for(records):
 
 
 def test_a_canvas_is_a_pure_function_of_n(records):
-    first = Canvases(records, 16, seed=5)
+    first = Canvases(source(records), 16, seed=5)
     expected = [first(n) for n in range(40)]
-    backwards = Canvases(records, 16, seed=5)
-    without_memory = Canvases(records, 16, seed=5, cache_bytes=0)
-    little_memory = Canvases(records, 16, seed=5, cache_bytes=2000)
+    backwards = Canvases(source(records), 16, seed=5)
+    without_memory = Canvases(source(records, cache_bytes=0), 16, seed=5)
+    little_memory = Canvases(source(records, cache_bytes=2000), 16, seed=5)
     for n in reversed(range(40)):
         for canvases in (first, backwards, without_memory, little_memory):
             assert torch.equal(canvases(n), expected[n])
-    assert torch.equal(Canvases(records, 16, seed=5)(33), expected[33])
+    assert torch.equal(Canvases(source(records), 16, seed=5)(33), expected[33])
+
+
+def test_canvases_of_folders_are_those_of_all_runs_so_far(records):
+    canvases = Canvases(source(records), 16, seed=5)
+    assert [canvases.index(n) for n in range(21)] == [4, 6, 3, 2, 0, 1, 5, 6, 5, 1, 0, 4, 2, 3, 3, 1, 6, 5, 0, 2, 4]
+    pixels = b"".join(canvases(n).numpy().tobytes() for n in range(21))
+    assert files.sha256(pixels) == "af4b55976baf1a7fc6198f1ac8b9e70f15e1d2541492d9ec9506a00be45daf0d"
 
 
 def test_canvases_differ_by_seed_and_by_epoch(records):
-    first, other = Canvases(records, 16, seed=0), Canvases(records, 16, seed=1)
+    first, other = Canvases(source(records), 16, seed=0), Canvases(source(records), 16, seed=1)
     assert any(not torch.equal(first(n), other(n)) for n in range(7))
     only = records[:1]
-    same_picture = Canvases(only, 16, seed=0)
+    same_picture = Canvases(source(only), 16, seed=0)
     assert len({images.pixels_sha256(same_picture(n)) for n in range(20)}) > 10
 
 
 def test_changing_a_canvas_does_not_change_the_picture_in_memory(records):
-    canvases = Canvases(records[5:6], 16, seed=0)
+    canvases = Canvases(source(records[5:6]), 16, seed=0)
     before = canvases(0).clone()
     canvases(0).zero_()
     assert torch.equal(canvases(0), before)
 
 
 def test_every_epoch_is_a_permutation_and_no_two_are_alike(records):
-    canvases = Canvases(records, 16, seed=0)
+    canvases = Canvases(source(records), 16, seed=0)
     epochs = [tuple(canvases.index(n) for n in range(7 * epoch, 7 * epoch + 7)) for epoch in range(8)]
     assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
     assert len(set(epochs)) == 8
@@ -225,7 +242,7 @@ def place_of(canvas: torch.Tensor, picture: np.ndarray) -> tuple[int, int, bool]
 
 
 def test_crops_lie_everywhere_and_half_of_them_are_flipped(records):
-    canvases = Canvases(records[:1], 16, seed=0)
+    canvases = Canvases(source(records[:1]), 16, seed=0)
     picture = images.read(records[0].path).numpy()
     places = [place_of(canvases(n), picture) for n in range(400)]
     tops, lefts = Counter(place[0] for place in places), Counter(place[1] for place in places)
@@ -241,7 +258,7 @@ def test_small_pictures_are_reflected_at_right_and_bottom_as_numpy_does(records,
     picture = images.read(records[index].path).numpy()
     _, height, width = picture.shape
     padded = np.pad(picture, ((0, 0), (0, max(0, 16 - height)), (0, max(0, 16 - width))), mode="reflect")
-    canvases = Canvases(records[index : index + 1], 16, seed=0)
+    canvases = Canvases(source(records[index : index + 1]), 16, seed=0)
     places = [place_of(canvases(n), padded) for n in range(30)]
     assert {place[2] for place in places} == {False, True}
 
@@ -249,7 +266,7 @@ def test_small_pictures_are_reflected_at_right_and_bottom_as_numpy_does(records,
 def test_a_picture_much_smaller_than_the_canvas_is_reflected_to_and_fro(tmp_path):
     counting = torch.arange(3, dtype=torch.uint8).view(1, 1, 3).repeat(3, 2, 1)
     images.write(tmp_path / "tiny.png", counting)
-    canvases = Canvases(datasets.examine([tmp_path]), 11, seed=0)
+    canvases = Canvases(datasets.open([tmp_path]), 11, seed=0)
     expected = [0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2]
     for n in range(10):
         for line in canvases(n).reshape(-1, 11).tolist():
@@ -258,14 +275,14 @@ def test_a_picture_much_smaller_than_the_canvas_is_reflected_to_and_fro(tmp_path
 
 def test_pictures_are_kept_in_memory_as_far_as_it_reaches(records, monkeypatch):
     calls = count_calls(monkeypatch, "read")
-    canvases = Canvases(records, 16, seed=0)
+    canvases = Canvases(source(records), 16, seed=0)
     for n in range(21):
         canvases(n)
     assert sorted(calls) == [f"{letter}.png" for letter in "abcdefg"]
     # Room for the first three to the byte, and for one byte less.
     for cache_bytes, kept in ((3 * (20 * 20 + 24 * 17 + 30 * 10), "abc"), (3 * (20 * 20 + 24 * 17 + 30 * 10) - 1, "ab")):
         calls.clear()
-        canvases = Canvases(records, 16, seed=0, cache_bytes=cache_bytes)
+        canvases = Canvases(source(records, cache_bytes=cache_bytes), 16, seed=0)
         for n in range(21):
             canvases(n)
         assert Counter(calls) == {f"{letter}.png": 1 if letter in kept else 3 for letter in "abcdefg"}
@@ -303,6 +320,6 @@ def test_a_missing_package_is_named_with_the_mend(monkeypatch):
 
 
 def test_a_missing_photograph_is_named(monkeypatch):
-    monkeypatch.setattr(datasets, "_SAMPLES", {"skimage": ("data", "astronaut.png nowhere.png")})
+    monkeypatch.setattr(photographs, "_SAMPLES", {"skimage": ("data", "astronaut.png nowhere.png")})
     with pytest.raises(UserError, match=r"nowhere\.png is missing: reinstall"):
         datasets.samples()

@@ -17,8 +17,8 @@ MAY_IMPORT = {
     "devices": set(),
     "networks": {"networks", "sites"},
     "metrics": {"images"},
-    "degrade": {"images"},
-    "datasets": {"images"},
+    "degrade": {"degrade", "images"},
+    "datasets": {"datasets", "images"},
     "regularize": {"regularize", "sites"},
     "interpret": {"sites"},
     "checkpoint": {"networks"},
@@ -125,7 +125,8 @@ def test_core_work_needs_no_extra():
     """What someone who only upscales has not installed must not be asked for."""
     script = (
         "import sys\n"
-        "for name in ('torchvision', 'cv2', 'skimage', 'sklearn', 'scipy', 'yaml', 'tensorboard', 'matplotlib', 'accelerate'):\n"
+        "for name in ('torchvision', 'cv2', 'skimage', 'sklearn', 'scipy', 'yaml', 'tensorboard', 'matplotlib', 'accelerate',\n"
+        "             'pyarrow', 'huggingface_hub', 'fsspec'):\n"
         "    sys.modules[name] = None\n"
         "import wildsr\n"
         "[getattr(wildsr, name) for name in wildsr.__all__]\n"

@@ -43,17 +43,30 @@ class BreakOffError(Exception):
 
 def test_any_sample_can_be_made_again_from_its_number(tiny, pictures):
     tiny = change(tiny, regularizers=[{"name": "alignment"}])
-    records = datasets.examine([pictures])
-    lr, hr = Samples(tiny, records, CPU).batch(6, 3)
+    source = datasets.open([pictures])
+    lr, hr = Samples(tiny, source, CPU).batch(6, 3)
     assert lr.shape == (6, 3, 8, 8)
     assert hr.shape == (6, 3, 16, 16)
     for i in (2, 0, 1):
-        views, target = Samples(tiny, records, CPU)(6 + i)
+        views, target = Samples(tiny, source, CPU).batch(6 + i, 1)
         assert torch.equal(lr[i], views[0])
         assert torch.equal(lr[3 + i], views[1])
-        assert torch.equal(hr[i], target)
-        assert torch.equal(hr[3 + i], target)
+        assert torch.equal(hr[i], target[0])
+        assert torch.equal(hr[3 + i], target[1])
     assert not torch.equal(lr[0], lr[3])
+
+
+def test_samples_made_for_several_steps_at_once_are_those_made_step_by_step(tiny, pictures):
+    """As a GPU makes them: in larger groups, and before they are asked for."""
+    tiny = change(tiny, target_usm=True, regularizers=[{"name": "alignment"}])
+    one, many = (Samples(tiny, datasets.open([pictures]), CPU) for _ in range(2))
+    many._steps, many._together = 3, 4
+    for n in range(4, 4 + 7 * tiny.batch_size, tiny.batch_size):
+        for first in (n, n + 1):  # as with two micro-batches of one picture
+            lr, hr = one.batch(first, 1)
+            lr_many, hr_many = many.batch(first, 1)
+            torch.testing.assert_close(hr_many, hr, atol=1e-6, rtol=0)
+            assert (lr_many != lr).double().mean() < 0.02, "where a sum comes near a half, another order of summing may round otherwise"
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -66,23 +79,23 @@ def test_the_views_and_the_target_show_the_same_window(tiny, pictures, scale):
     gentle |= {"gaussian_sigma": [0, 0], "jpeg_quality": [99, 99], "resize_range": [1, 1]}
     degradation = {"canvas": 98, "first": gentle, "second": gentle, "final_sinc_probability": 0}
     tiny = change(tiny, scale=scale, degradation=degradation, regularizers=[{"name": "alignment"}])
-    samples = Samples(tiny, datasets.examine([pictures]), CPU)
+    samples = Samples(tiny, datasets.open([pictures]), CPU)
     for n in range(6):
-        views, target = samples(n)
-        small = torch.nn.functional.interpolate(target[None], scale_factor=1 / scale, mode="area")[0]
+        views, target = samples.batch(n, 1)
+        small = torch.nn.functional.interpolate(target[:1], scale_factor=1 / scale, mode="area")[0]
         for view in views:
             assert (view - small).abs().mean() < 0.04
         assert (views[0] - small.roll(2, -1)).abs().mean() > (views[0] - small).abs().mean()
 
 
 def test_sharpening_applies_to_the_target_and_to_what_is_degraded(tiny, pictures):
-    records = datasets.examine([pictures])
-    plain, sharp = Samples(tiny, records, CPU), Samples(change(tiny, target_usm=True), records, CPU)
-    (lr, target), (sharp_lr, sharp_target) = plain(1), sharp(1)
+    source = datasets.open([pictures])
+    plain, sharp = Samples(tiny, source, CPU), Samples(change(tiny, target_usm=True), source, CPU)
+    (lr, target), (sharp_lr, sharp_target) = plain.batch(1, 1), sharp.batch(1, 1)
     assert not torch.equal(lr, sharp_lr)
     canvas = unsharp_mask(plain.canvases(1)[None] / 255)[0]
     windows = canvas.unfold(1, 16, 2).unfold(2, 16, 2)
-    assert (windows - sharp_target[:, None, None]).abs().amax((0, 3, 4)).min() < 1e-6
+    assert (windows - sharp_target[0][:, None, None]).abs().amax((0, 3, 4)).min() < 1e-6
     assert not torch.equal(target, sharp_target)
 
 
@@ -127,10 +140,10 @@ def test_averaging_starts_with_a_tenth_of_the_start(tiny, pictures, tmp_path):
 
 
 def test_crops_lie_in_many_places(tiny, pictures):
-    samples = Samples(tiny, datasets.examine([pictures]), CPU)
+    samples = Samples(tiny, datasets.open([pictures]), CPU)
     rows, columns = torch.meshgrid(*[torch.arange(96, dtype=torch.uint8)] * 2, indexing="ij")
-    samples.canvases = lambda n: torch.stack([rows, columns, rows])
-    corners = {tuple((samples(n)[1][:2, 0, 0] * 255).round().int().tolist()) for n in range(20)}
+    samples.canvases._make = lambda n: torch.stack([rows, columns, rows])
+    corners = {tuple((samples.batch(n, 1)[1][0, :2, 0, 0] * 255).round().int().tolist()) for n in range(20)}
     assert len(corners) > 15
     assert all(row % 2 == 0 and column % 2 == 0 for row, column in corners), "windows start at multiples of the scale"
 
@@ -147,7 +160,7 @@ def test_training_reduces_the_loss(tiny, pictures, tmp_path):
     blurred |= {"resize_probabilities": [0, 0, 1], "gaussian_sigma": [1, 1], "jpeg_quality": [95, 95]}
     tiny = change(tiny, steps=160, network={"channels": 8, "blocks": 1}, learning_rate=5e-3, save_every=100, snapshot_every=100)
     tiny = change(tiny, degradation={"canvas": 96, "first": blurred, "second": blurred, "final_sinc_probability": 0})
-    lr, hr = Samples(tiny, datasets.examine([pictures]), CPU).batch(10_000, 16)
+    lr, hr = Samples(tiny, datasets.open([pictures]), CPU).batch(10_000, 16)
     trained = checkpoint.build(checkpoint.load(run(tiny, pictures, tmp_path / "run")))
     bilinear = torch.nn.functional.interpolate(lr, scale_factor=2, mode="bilinear")
     with torch.no_grad():
@@ -167,7 +180,7 @@ def test_model_files_say_where_they_come_from_and_hold_no_path_or_time(tiny, pic
     assert checkpoint.load(path.parent / "raw.safetensors").weights_key == "raw"
     assert found.metadata["images_seen"] == 12
     assert found.metadata["regularizers"] == [{"name": "dropout", "site": "last", "p": 0.5, "dimension": "channel"}]
-    assert found.metadata["data_fingerprint"] == datasets.fingerprint(datasets.examine([pictures]))
+    assert found.metadata["data_fingerprint"] == datasets.open([pictures]).fingerprint
     assert found.metadata["code_version"] == files.code_version()
     assert "save_every" not in found.metadata["config"]
     head = path.read_bytes()[:8000]
@@ -464,10 +477,10 @@ def test_two_views_without_a_loss_are_a_training_of_their_own(tiny, pictures, tm
     two_view, align = change(tiny, views=2), change(tiny, regularizers=[{"name": "alignment", "weight": 0}])
     assert two_view.views_drawn == align.views_drawn == 2
     assert two_view.lr_patches == 4
-    records = datasets.examine([pictures])
+    source = datasets.open([pictures])
     assert all(
         torch.equal(a, b)
-        for a, b in zip(Samples(two_view, records, CPU).batch(0, 2), Samples(align, records, CPU).batch(0, 2), strict=True)
+        for a, b in zip(Samples(two_view, source, CPU).batch(0, 2), Samples(align, source, CPU).batch(0, 2), strict=True)
     )
     weights = [checkpoint.load(run(c, pictures, tmp_path / c.dump()["schedule"] / str(i))).weights for i, c in enumerate((two_view, align))]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
@@ -489,7 +502,7 @@ def test_several_regularisers_work_together_in_one_run(tiny, pictures, tmp_path)
 
 def test_bicubic_alone_is_a_degradation_to_train_with(tiny, pictures, tmp_path):
     simple = change(tiny, degradation={"name": "bicubic", "canvas": 32})
-    lr, hr = Samples(simple, datasets.examine([pictures]), CPU).batch(0, 2)
+    lr, hr = Samples(simple, datasets.open([pictures]), CPU).batch(0, 2)
     assert lr.shape == (2, 3, 8, 8)
     assert (torch.nn.functional.interpolate(lr, scale_factor=2, mode="bicubic") - hr).abs().mean() < 0.1
     run(simple, pictures, tmp_path / "run")

@@ -31,6 +31,10 @@ app.add_typer(data_app, name="data")
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Folders = Annotated[list[Path], typer.Option("--data", help="Folder of pictures, searched recursively; may be given again.")]
+Places = Annotated[
+    list[str],
+    typer.Option("--data", help="Folder of pictures, packed file, or Parquet shards (also hf://datasets/OWNER/NAME); may be given again."),
+]
 Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
 
 
@@ -54,7 +58,7 @@ def demo(
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or a .toml or .yaml file.", metavar="RECIPE|FILE")] = "",
-    data: Folders = [],  # noqa: B006 (typer copies it)
+    data: Places = [],  # noqa: B006 (typer copies it)
     run_dir: Annotated[Path | None, typer.Option(help="Folder of the run; the same command again continues it.")] = None,
     val: Annotated[Path | None, typer.Option(help="Folder of pictures to score the run on.")] = None,
     init: Annotated[Path | None, typer.Option(help="Model to start from.")] = None,
@@ -106,7 +110,7 @@ def bench(
 @app.command()
 def sweep(
     file: Annotated[Path, typer.Argument(help="The grid, a .toml or .yaml file.", metavar="FILE")],
-    data: Folders = [],  # noqa: B006 (typer copies it)
+    data: Places = [],  # noqa: B006 (typer copies it)
     test: Annotated[list[Path], typer.Option(help="Folder of pictures to measure on; may be given again.")] = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help="Folder of the runs, their table and plot; the same command again continues.")] = None,
     overrides: Annotated[list[str], typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override for all runs.")] = [],  # noqa: B006
@@ -207,14 +211,43 @@ def data_list() -> None:
 
 
 @data_app.command("check")
-def data_check(folder: Annotated[Path, typer.Argument(help="Folder of pictures.", metavar="FOLDER")]) -> None:
-    """Read every picture of a folder, and say which cannot be used."""
+def data_check(
+    place: Annotated[str, typer.Argument(help="Folder of pictures, packed file, or Parquet shards.", metavar="PLACE")],
+) -> None:
+    """Read every picture of a folder, a packed file or Parquet shards, and say which cannot be used."""
     from wildsr import jobs
 
-    records, problems = jobs.check([folder])
+    records, problems = jobs.check([place])
     sides = [min(record.width, record.height) for record in records if not record.problem]
     print(f"{len(records)} pictures, {len(problems)} unreadable" + (f"; the shortest side is {min(sides)} pixels" if sides else ""))
     _finish(problems, of=len(records))
+
+
+@data_app.command("pack")
+def data_pack(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of pictures, searched recursively.", metavar="FOLDER...")],
+    out: Annotated[Path, typer.Option(help="The file to write.", metavar="FILE.safetensors")],
+    max_bytes: Annotated[int | None, typer.Option(help="Largest size of the file; of the pictures, as many are drawn as fit.")] = None,
+    side: Annotated[int | None, typer.Option(help="Cut each picture to its middle SIDE x SIDE pixels at most.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the drawing.")] = 0,
+) -> None:
+    """Decode the pictures of folders into one file, from which training reads without decoding."""
+    from wildsr import datasets
+
+    taken, found = datasets.pack(folders, out, max_bytes=max_bytes, side=side, seed=seed)
+    print(f"{out}: {taken} of {found} pictures, {out.stat().st_size:,} bytes")
+
+
+@data_app.command("shards")
+def data_shards(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of pictures, searched recursively.", metavar="FOLDER...")],
+    out: Annotated[Path, typer.Option(help="Folder for the shards.")],
+    rows: Annotated[int, typer.Option(help="Pictures a shard.")] = 1000,
+) -> None:
+    """Write the pictures of folders, unchanged, as Parquet shards, which training reads in sequence."""
+    from wildsr import datasets
+
+    print(f"{out}: {datasets.write_shards(folders, out, rows=rows)} shards")
 
 
 def _finish(failed: list[str], of: int | None = None) -> None:

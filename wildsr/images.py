@@ -41,9 +41,20 @@ def open_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise UserError(f"{path}: no such file" if not path.exists() else f"{path}: is not a file")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty (0 bytes)")
+    return _open(path, path, max_pixels)
+
+
+def decode(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The picture that the bytes of a file hold, as `open_picture` gives it; errors call it `name`."""
+    if not data:
+        raise UserError(f"{name}: the picture is empty (0 bytes)")
+    return _open(io.BytesIO(data), name, max_pixels)
+
+
+def _open(file: Path | io.BytesIO, path: Path | str, max_pixels: int) -> Image.Image:
     try:
         with _quiet():
-            picture = Image.open(path)
+            picture = Image.open(file)
         with picture:
             with _quiet():
                 _refuse_unreadable(picture, path, max_pixels)
@@ -97,7 +108,7 @@ def _upright(picture: Image.Image) -> Image.Image:
         return picture.copy()
 
 
-def _refuse_unreadable(picture: ImageFile.ImageFile, path: Path, max_pixels: int) -> None:
+def _refuse_unreadable(picture: ImageFile.ImageFile, path: Path | str, max_pixels: int) -> None:
     width, height = picture.size
     if width * height > max_pixels:
         raise UserError(
@@ -122,7 +133,8 @@ def read(path: Path | str, max_pixels: int = MAX_PIXELS) -> UInt8[Tensor, "3 h w
 
 def from_pillow(picture: Image.Image) -> UInt8[Tensor, "3 h w"]:
     """Pillow picture -> uint8 RGB."""
-    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
+    # Turned about by NumPy, in this thread alone: pictures are decoded in several at once.
+    return torch.from_numpy(np.array(picture.convert("RGB")).transpose(2, 0, 1).copy())
 
 
 def to_pillow(picture: UInt8[Tensor, "3 h w"]) -> Image.Image:

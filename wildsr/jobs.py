@@ -18,7 +18,7 @@ from wildsr.train import train as run_training
 
 def train(
     config: TrainConfig,
-    data: Sequence[Path],
+    data: Sequence[Path | str],
     run_dir: Path,
     *,
     val: Path | None = None,
@@ -181,9 +181,10 @@ def upscale_files(
     return _each(targets, work)
 
 
-def check(folders: Sequence[Path]) -> tuple[list[datasets.Record], list[str]]:
-    """Reads every picture of some folders, as training would; returns what was found, and what is wrong with it, a line each."""
-    records = datasets.examine(folders)
+def check(places: Sequence[Path | str]) -> tuple[list[datasets.Record], list[str]]:
+    """Reads every picture of some places (`datasets.open`), as training would; returns what was found, and what is wrong with it, a line
+    each."""
+    records = list(datasets.open(places).check())
     return records, [record.problem for record in records if record.problem]
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wildsr.config import Strict
+from wildsr.networks.convolution import Conv3x3
 from wildsr.sites import Site as Site
 
 Scale = Literal[2, 3, 4]
@@ -98,7 +99,7 @@ def initialise(convolution: nn.Conv2d) -> None:
 
 def conv3(inputs: int, outputs: int) -> nn.Conv2d:
     """A 3×3 convolution that keeps the size."""
-    return nn.Conv2d(inputs, outputs, 3, padding=1)
+    return Conv3x3(inputs, outputs)
 
 
 def pad_to_multiple(x: Tensor, side: int) -> Tensor:

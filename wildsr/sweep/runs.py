@@ -18,7 +18,7 @@ from wildsr.train import BOOKKEEPING, TrainConfig
 def run(
     runs: Sequence[Run],
     suite_name: str,
-    data: Sequence[Path],
+    data: Sequence[Path | str],
     test: Sequence[Path],
     out: Path,
     *,
@@ -40,10 +40,10 @@ def run(
         for sha256 in [images.pixels_sha256(benchmark.read_hr(path))]
         for degradation in suite.degradations
     }
-    examined = datasets.examine(data)
-    datasets.require_sound(examined, max(run.config.hr_patch for run in runs))
+    source = datasets.open(data)
+    source.require_sound(max(run.config.hr_patch for run in runs))
     for run in runs:
-        _require_same_run(out / "runs" / run.label, run.config, datasets.fingerprint(examined))
+        _require_same_run(out / "runs" / run.label, run.config, source.fingerprint)
 
     def say(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

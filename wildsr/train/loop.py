@@ -69,17 +69,17 @@ def _train(
     first = state[0] if state else 0
     require_sites(config)
     _require_same_config(run_dir, config, first)
-    records = datasets.examine(data, datasets.from_json(_read_json(run_dir / "data.json", [])))
-    datasets.require_sound(records, config.hr_patch)
+    source = datasets.open(data, _read_json(run_dir / "data.json", []))
+    source.require_sound(config.hr_patch)
     origin = {
-        "data_fingerprint": datasets.fingerprint(records),
+        "data_fingerprint": source.fingerprint,
         "init": {"weights_sha256": start.weights_sha256, "weights_key": start.weights_key} if start else None,
     }
     segments = _require_same_origin(run_dir, origin)
     if not segments or (segments[-1]["steps"], segments[-1]["code_version"]) != (config.steps, files.code_version()):
         segments.append({"first_step": first, "steps": config.steps, "code_version": files.code_version()})
     lengths = sorted({segment["steps"] for segment in segments})
-    _write_json(run_dir / "data.json", datasets.to_json(records))
+    _write_json(run_dir / "data.json", source.to_json())
     _write_json(run_dir / "run.json", {**origin, "segments": segments})
     _write_json(run_dir / "config.json", config.dump())
 
@@ -96,7 +96,7 @@ def _train(
     if state:
         _restore(net, averaged, optimizer, *state, run_dir)
     # MPS lacks some of the degradation's operators; there, samples are made on the CPU.
-    samples = Samples(config, records, torch.device("cpu") if place.type == "mps" else place)
+    samples = Samples(config, source, torch.device("cpu") if place.type == "mps" else place)
     precision = config.precision if config.precision != "auto" else "bf16" if devices.computes_bf16(place) else "fp32"
 
     def export(path: Path, weights: nn.Module, key: str, step: int) -> None:
