@@ -1,17 +1,18 @@
-# make demo: the whole way on photographs that come with the installed packages. make test: the tests.
-# Both make their own virtual environment from requirements.lock. Another torch: make demo TORCH=torch==2.11.0
+# make demo: the whole way on photographs that come with the installed packages. make test: the tests. make bench: speed.
+# Each makes its own virtual environment from requirements.lock. Another torch: make demo TORCH=torch==2.11.0
 
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= $(shell grep '^torch==' requirements.lock)
 OUT ?= wildsr-demo
 
-.PHONY: help demo test lint wheel lock clean
+.PHONY: help demo test bench lint wheel lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    train, measure, upscale and report on sample photographs (under five minutes)"
 	@echo "make test    run the tests"
+	@echo "make bench   measure how fast it is, beside the plain way (under ten minutes, on a machine that does nothing else)"
 	@echo "make lint    ruff and pyright"
 	@echo "make wheel   build the wheel and run it from an empty environment"
 
@@ -20,6 +21,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(VENV)/bin/python -m pytest -q
+
+bench: $(VENV)/installed
+	$(VENV)/bin/python benchmarks/speed.py
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/pyright

@@ -1,9 +1,12 @@
 """Training: pure functions of images seen, resume to the bit, extension, fine-tuning, and how a run stops."""
 
+import contextlib
+import copy
 import json
 import math
 import os
 import signal
+import types
 
 import pytest
 import torch
@@ -14,9 +17,10 @@ from wildsr import checkpoint, config, datasets, files, networks
 from wildsr.degrade import unsharp_mask
 from wildsr.errors import TrainingDivergedError, UserError
 from wildsr.networks import SRResNet, SRResNetConfig, SwinIRConfig
-from wildsr.regularize import FeatureAlignment, FeatureDropout
+from wildsr.regularize import AdaptiveDropout, FeatureAlignment, FeatureDropout, attach
 from wildsr.train import SCHEDULES, Samples, TrainConfig, train
-from wildsr.train.loop import _average
+from wildsr.train.log import Unread
+from wildsr.train.step import GraphedStep, Step, average
 
 QUIET = Console(quiet=True)
 CPU = torch.device("cpu")
@@ -216,10 +220,196 @@ def test_averaging_includes_buffers():
     net.weight.data += 1
     net.running_mean += 4
     net.num_batches_tracked += 7
-    _average(mean, net, decay=0.75)
-    assert mean.weight.tolist() == [1.25, 1.25]
-    assert mean.running_mean.tolist() == [1.0, 1.0]
-    assert mean.num_batches_tracked == 7
+    for weight in (0.25, torch.tensor(0.25)):
+        averages = {name: tensor.clone() for name, tensor in mean.state_dict().items()}
+        average(list(averages.values()), list(net.state_dict().values()), weight)
+        assert averages["weight"].tolist() == [1.25, 1.25]
+        assert averages["running_mean"].tolist() == [1.0, 1.0]
+        assert averages["num_batches_tracked"] == 7
+
+
+# ------------------------------------------------------------------------------------------------------------------------ one step
+
+
+def one_step(attached, net, parts=1, in_tensors=False, **options):
+    """A step on a network, with its averages and its optimiser, whose state is there as in a run."""
+    averaged = copy.deepcopy(net).eval().requires_grad_(False)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
+    for parameter in net.parameters():
+        optimizer.state[parameter] = {"step": torch.tensor(0.0)} | {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+    return Step(net, averaged, optimizer, attached, parts=parts, in_tensors=in_tensors, **options), averaged, optimizer
+
+
+def everything(net, averaged, optimizer):
+    """Copies of all that a step changes."""
+    moments = [value for state in optimizer.state.values() for value in state.values()]
+    return [tensor.clone() for tensor in (*net.state_dict().values(), *averaged.state_dict().values(), *moments)]
+
+
+def small_network():
+    torch.manual_seed(0)
+    return SRResNet(SRResNetConfig(channels=4, blocks=1, scale=2)).to(memory_format=torch.channels_last)
+
+
+REGULARIZERS = (FeatureDropout(p=0.5), FeatureAlignment())
+
+
+def test_a_step_with_its_numbers_in_tensors_is_the_same_step():
+    """As CUDA graphs need it; in float32 the rate is another in the eighth digit."""
+    found = []
+    for in_tensors in (False, True):
+        net = small_network()
+        with attach(net, *REGULARIZERS) as attached:
+            step, averaged, optimizer = one_step(attached, net, in_tensors=in_tensors, clip_norm=0.1)
+            for n in range(3):
+                torch.manual_seed(n)
+                lr, hr = torch.rand(4, 3, 8, 8), torch.rand(4, 3, 16, 16)
+                step.set(1e-3 / (n + 1), decay=(1 + n) / (10 + n))
+                attached.begin(4 * n, 0.1 * n)
+                losses = step(lr, hr)
+            assert step.names == ("pixel", "align")
+            found.append([losses, *everything(net, averaged, optimizer)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+    assert not torch.equal(found[0][1], small_network().state_dict()["conv_first.weight"])
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_rehearsal_leaves_everything_to_the_bit(parts):
+    net = small_network()
+    with attach(net, *REGULARIZERS) as attached:
+        step, averaged, optimizer = one_step(attached, net, parts)
+        step.set(1e-2, 0.5)
+        before = everything(net, averaged, optimizer)
+        played = []
+
+        def begin(part):
+            played.append(part)
+            attached.begin(0, 0.0, part, parts)
+
+        step.rehearse(begin, torch.rand(4, 3, 8, 8), torch.rand(4, 3, 16, 16), times=3)
+    assert played == [*range(parts)] * 3
+    assert all(torch.equal(one, other) for one, other in zip(before, everything(net, averaged, optimizer), strict=True))
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+class StandInGraph:
+    """Records nothing; what stands in the `with` is played at once, and again by `replay`."""
+
+    def __init__(self):
+        self.body = lambda: None
+
+    def replay(self):
+        self.body()
+
+
+@contextlib.contextmanager
+def nothing(*_):
+    yield
+
+
+def test_a_graphed_step_plays_on_the_values_that_its_tensors_hold(monkeypatch):
+    """Without a GPU, with stand-ins for CUDA's streams and graph: a replay is the step on the tensors that were there when recording."""
+    for name in ("Stream", "current_stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda: types.SimpleNamespace(wait_stream=lambda other: None))
+    monkeypatch.setattr(torch.cuda, "stream", nothing)
+    monkeypatch.setattr(torch.cuda, "set_stream", lambda stream: None)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", StandInGraph)
+    monkeypatch.setattr(torch.cuda, "graph", nothing)
+    found = []
+    for graphed in (False, True):
+        net = small_network()
+        with attach(net, *REGULARIZERS) as attached:
+            step, averaged, optimizer = one_step(attached, net, in_tensors=True)
+            play = step
+            if graphed:
+                before = everything(net, averaged, optimizer)
+                play = GraphedStep(step, lambda part: attached.begin(0, 0.0, part), torch.rand(4, 3, 8, 8), torch.rand(4, 3, 16, 16))
+                # Recording computes nothing; the stand-in did.
+                for tensor, old in zip(
+                    (
+                        *net.state_dict().values(),
+                        *averaged.state_dict().values(),
+                        *(v for s in optimizer.state.values() for v in s.values()),
+                    ),
+                    before,
+                    strict=True,
+                ):
+                    tensor.copy_(old)
+
+                def again(play=play, step=step):
+                    play._losses.copy_(step(play._lr, play._hr))
+
+                play._graph.body = again
+                assert all(group["capturable"] for group in optimizer.param_groups)
+            for n in range(3):
+                torch.manual_seed(n)
+                play.set(1e-3 / (n + 1), decay=0.5)
+                attached.begin(4 * n, 0.1 * n)
+                losses = play(torch.rand(4, 3, 8, 8), torch.rand(4, 3, 16, 16))
+            found.append([losses, *everything(net, averaged, optimizer)])
+            assert play.names == ("pixel", "align")
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_a_recording_that_fails_leaves_a_plain_step(monkeypatch):
+    def fail():
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(torch.cuda, "Stream", fail)
+    net = small_network()
+    with attach(net) as attached:
+        step, averaged, optimizer = one_step(attached, net, in_tensors=True)
+        before = everything(net, averaged, optimizer)
+        with pytest.raises(RuntimeError, match="capturing"):
+            GraphedStep(step, lambda part: attached.begin(0, 0.0, part), torch.rand(2, 3, 8, 8), torch.rand(2, 3, 16, 16))
+        assert all(torch.equal(one, other) for one, other in zip(before, everything(net, averaged, optimizer), strict=True))
+        assert not any(group["capturable"] for group in optimizer.param_groups)
+        attached.begin(0, 0.0)
+        step(torch.rand(2, 3, 8, 8), torch.rand(2, 3, 16, 16))
+
+
+def test_a_graph_that_cannot_be_is_refused_when_it_is_asked_for(tiny, pictures, tmp_path):
+    with pytest.raises(UserError, match=r'one CUDA graph cannot hold this training \(the device is cpu\); use graph = "auto"'):
+        run(change(tiny, graph=True), pictures, tmp_path / "run")
+
+
+def test_losses_that_were_not_looked_at_are_kept_with_their_steps():
+    unread = Unread(lambda rows: rows)
+    assert unread.read(["pixel", "align"]) == []
+    unread.add(3, [torch.tensor([1.0, 2.0])])
+    unread.add(4, [torch.tensor([1.0, 2.0]), torch.tensor([3.0, 2.0])])
+    assert unread.read(["pixel", "align"]) == [(3, {"pixel": 1.0, "align": 2.0}), (4, {"pixel": 2.0, "align": 2.0})]
+    assert unread.read(["pixel", "align"]) == []
+
+
+@pytest.mark.parametrize("regularizer", [FeatureDropout(p=0.5), FeatureDropout(p=0.5, dimension="element"), AdaptiveDropout(a=0)])
+def test_a_pictures_mask_hangs_on_no_partition(regularizer):
+    net, x = small_network(), torch.rand(6, 3, 8, 8)
+    with attach(net, regularizer) as attached:
+        attached.begin(12, 0.0)
+        whole = net(x)
+        for part in range(3):
+            attached.begin(12, 0.0, part, 3)
+            torch.testing.assert_close(net(x[2 * part : 2 * part + 2]), whole[2 * part : 2 * part + 2])
+        assert not torch.allclose(net(x[:2]), whole[:2], atol=1e-4)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_alignment_is_charged_for_each_micro_batch_and_keeps_its_weight(reduction):
+    """Parts are averaged: a sum over the pairs of the batch is the mean of the parts' sums times their number."""
+    net, x = small_network(), torch.rand(8, 3, 8, 8)  # two views of four pictures
+    with attach(net, FeatureAlignment(reduction=reduction)) as attached:
+        parts = []
+        for part in range(2):
+            half = torch.cat([x[2 * part : 2 * part + 2], x[4 + 2 * part : 6 + 2 * part]])
+            attached.begin(0, 0.0, part, 2)
+            net(half)
+            parts.append(attached.losses()["align"])
+            attached.begin(0, 0.0)
+            net(half)
+            assert parts[-1] == (2 if reduction == "sum" else 1) * attached.losses()["align"]
+    assert parts[0] != parts[1]
 
 
 def test_gradient_clipping_acts(tiny, pictures, tmp_path):
@@ -479,8 +669,7 @@ def test_two_views_without_a_loss_are_a_training_of_their_own(tiny, pictures, tm
     assert two_view.lr_patches == 4
     source = datasets.open([pictures])
     assert all(
-        torch.equal(a, b)
-        for a, b in zip(Samples(two_view, source, CPU).batch(0, 2), Samples(align, source, CPU).batch(0, 2), strict=True)
+        torch.equal(a, b) for a, b in zip(Samples(two_view, source, CPU).batch(0, 2), Samples(align, source, CPU).batch(0, 2), strict=True)
     )
     weights = [checkpoint.load(run(c, pictures, tmp_path / c.dump()["schedule"] / str(i))).weights for i, c in enumerate((two_view, align))]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
@@ -526,6 +715,13 @@ def test_scale_is_passed_to_the_network_and_stands_once_in_the_file():
         ({"degradation": {"canvas": 100}}, "canvas = 100 is smaller than the HR patch of 128"),
         ({"lr_patch": 8, "degradation": {"canvas": 64}}, "canvas = 64 may become 9 pixels wide on its way"),
         ({"batch_size": 1, "regularizers": [{"name": "alignment"}]}, "batch_size = 1: alignment centres .* they vanish"),
+        ({"batch_size": 6, "accumulate": 4}, r"batch_size = 6 does not divide into 4 micro-batches \(accumulate\): use 4 or 8"),
+        ({"batch_size": 2, "accumulate": 4}, r"batch_size = 2 does not divide into 4 micro-batches \(accumulate\): use 4$"),
+        (
+            {"batch_size": 4, "accumulate": 4, "regularizers": [{"name": "alignment"}]},
+            "batch_size = 4 with accumulate = 4: alignment centres .* use 8 pictures a step",
+        ),
+        ({"graph": "on"}, "graph = 'on': input should be 'auto', True or False"),
         ({"views": 2, "degradation": {"name": "bicubic"}}, "nothing is drawn, and two views of a picture would be the same"),
         ({"regularizers": [{"nme": "dropout"}]}, "regularizers.0 = .* a name is missing"),
         ({"network": "rcan"}, r"network = 'rcan': keys with values are expected \(network.KEY = VALUE\)"),

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from wildsr import __version__
-from wildsr.errors import TrainingDivergedError, UserError
+from wildsr.errors import OtherProcessError, TrainingDivergedError, UserError
 
 # What a verb needs is imported when it runs: `wildsr --help` must not wait for PyTorch.
 
@@ -76,7 +76,8 @@ def train(
     if not recipe:
         raise UserError("no recipe: name one, or a .toml or .yaml file (wildsr train --list shows the recipes)")
     config, notes = recipes.load(recipe, overrides)
-    for note in notes:
+    first = os.environ.get("RANK", "0") == "0"  # of several processes, one speaks
+    for note in notes if first else []:
         print(f"wildsr: {note}", file=sys.stderr)
     if dry_run:
         print(json.dumps(config.dump(), indent=1))
@@ -85,7 +86,9 @@ def train(
         raise UserError("no pictures to train on: add --data FOLDER")
     if run_dir is None:
         raise UserError("no place for the run: add --run-dir FOLDER")
-    print(jobs.train(config, data, run_dir, val=val, init=init, device=device))
+    model = jobs.train(config, data, run_dir, val=val, init=init, device=device)
+    if first:
+        print(model)
 
 
 @app.command()
@@ -156,7 +159,8 @@ def upscale(
     model: Annotated[Path, typer.Option(help="Model file or run directory.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the results; without it, STEM_x4.png beside each input.")] = None,
     max_pixels: Annotated[int, typer.Option(help="Refuse larger inputs.")] = 178_956_970,
-    tile: Annotated[int, typer.Option(help="Side in pixels of what goes through the network at once.")] = 256,
+    tile: Annotated[int | None, typer.Option(help="Side in pixels of what is upscaled at once; by default what suits the network.")] = None,
+    precision: Annotated[str, typer.Option(help="fp32, bf16, or auto: bf16 where the device computes in it.")] = "auto",
     device: Device = "auto",
 ) -> None:
     """Upscale pictures."""
@@ -165,7 +169,9 @@ def upscale(
     from wildsr import jobs
 
     sources = jobs.expand(inputs)
-    failed = jobs.upscale_files(sources, model, out, device=device, tile=tile, max_pixels=max_pixels, console=Console())
+    failed = jobs.upscale_files(
+        sources, model, out, device=device, tile=tile, precision=precision, max_pixels=max_pixels, console=Console()
+    )
     _finish(failed, of=len(sources))
 
 
@@ -260,6 +266,18 @@ def _finish(failed: list[str], of: int | None = None) -> None:
 
 def main() -> NoReturn:
     """Runs the command line and exits; every mistake of a user's is one plain line."""
+    try:
+        _run()
+    except SystemExit as leaving:
+        if "RANK" not in os.environ:
+            raise
+        # One of several processes: threads that talk to the others may outlive their group, wait for those that are gone, or abort us.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(leaving.code if isinstance(leaving.code, int) else 0)
+
+
+def _run() -> NoReturn:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that has no "×" gets "?"
@@ -290,6 +308,10 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except TrainingDivergedError as error:
+        _exit(1, str(error))
+    except OtherProcessError as error:
+        if error.said:
+            sys.exit(1)
         _exit(1, str(error))
     except Exception as error:
         traceback.print_exc()

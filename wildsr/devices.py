@@ -1,13 +1,18 @@
 """Where PyTorch computes, and in which numbers."""
 
+import ctypes
+import sys
+
 import torch
 
 from wildsr.config import nearest
 from wildsr.errors import UserError
 
 
-def pick(name: str) -> torch.device:
-    """auto (CUDA, else Apple's MPS, else the CPU), cpu, cuda or mps. Raises UserError when PyTorch has no such device here."""
+def pick(name: str, number: int | None = None) -> torch.device:
+    """auto (CUDA, else Apple's MPS, else the CPU), cpu, cuda or mps; of several GPUs the one of a `number`, for one process of several.
+
+    Raises UserError when PyTorch has no such device here."""
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next(device for device in ("cuda", "mps", "cpu") if there[device])
@@ -18,6 +23,12 @@ def pick(name: str) -> torch.device:
     if name == "cuda":
         # What is called float32 here is float32, not TF32, which PyTorch uses in convolutions unless told otherwise.
         torch.backends.cudnn.allow_tf32 = False
+        if number is not None:
+            there_are = torch.cuda.device_count()
+            if number >= there_are:
+                raise UserError(f"LOCAL_RANK={number}, but this machine has {there_are} GPUs: start as many processes here as it has GPUs")
+            torch.cuda.set_device(number)
+            return torch.device(name, number)
     return torch.device(name)
 
 
@@ -27,3 +38,15 @@ def computes_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # of newer PyTorch; an older one says nothing, and computes in float32
     return device.type == "cpu" and bool(capabilities.get("avx512_bf16"))
+
+
+_MALLOC_TRIM, _MALLOC_MMAPS = -1, -4  # of glibc's malloc.h
+
+
+def keep_memory() -> None:
+    """Lets the whole process keep what it frees for what it takes next, where the C library is glibc; elsewhere nothing happens.
+
+    By default, large tensors are given back to the system and taken anew at every step, and the system clears them page by page."""
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        mallopt(_MALLOC_MMAPS, 0)
+        mallopt(_MALLOC_TRIM, -1)

@@ -162,13 +162,16 @@ def upscale_files(
     out: Path | None,
     *,
     device: str = "auto",
-    tile: int = upscale.TILE,
+    tile: int | None = None,
+    precision: str = "auto",
     max_pixels: int = images.MAX_PIXELS,
     console: Console | None = None,
 ) -> list[str]:
-    """Upscales pictures to OUT/STEM.png, or to STEM_x4.png beside each without `out`. Returns what failed, a line each."""
+    """Upscales pictures to OUT/STEM.png, or to STEM_x4.png beside each without `out`. Returns what failed, a line each.
+
+    tile, precision: as for `upscale.load`, but bf16 by default where the device computes in it."""
     _require(max_pixels > 0, "max-pixels", max_pixels, "use a positive number")
-    model = upscale.load(model_path, device=device, tile=tile)
+    model = upscale.load(model_path, device=device, tile=tile, precision=precision)
     targets = _targets(
         sources, lambda source: (out or source.parent) / (f"{source.stem}.png" if out else f"{source.stem}_x{model.scale}.png")
     )

@@ -19,7 +19,8 @@ class FeatureAlignment(Regularizer, frozen=True):
 
     With u, v the spatial means of the two views, each centred over the batch, r(u, v) = |u − v|²/C + ‖uuᵀ − vvᵀ‖²_F/C²; the loss is
     weight · Σ [linear] r(u, v) + [nonlinear] r(φ(u), φ(v)), Σ over the pairs ("sum", as in the reference) or their mean. Batches of one
-    picture are refused: u = v = 0. Over several processes, the batch is that of all of them.
+    picture are refused: u = v = 0. Over several processes, the batch is that of all of them; with gradients accumulated over
+    micro-batches, each of these is centred by itself.
 
     random_map: "reference" is the public code's φ, drawn anew for each pair (`random_map`); "textbook" the random Fourier features of a
     Gaussian kernel, one map for all pairs of a step (`fourier_features`), with `features` of them and the kernel's width `bandwidth`."""
@@ -42,6 +43,10 @@ class FeatureAlignment(Regularizer, frozen=True):
             if not getattr(self, one) and not getattr(self, other):
                 raise ValueError(f"{one} and {other} are both false, and nothing is left to align: keep one")
         return self
+
+    @property
+    def summed(self) -> bool:
+        return self.reduction == "sum"
 
     def draw(self, rows: int, channels: int, generator: torch.Generator, progress: float, place: int) -> dict[str, Tensor]:
         if self.random_map == "textbook":

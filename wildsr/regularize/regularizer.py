@@ -23,6 +23,11 @@ class Regularizer(Strict, ABC, frozen=True):
     name: str
     site: str = "last"
 
+    @property
+    def summed(self) -> bool:
+        """Whether `charge` sums over the pictures, rather than taking their mean: then micro-batches' losses add up."""
+        return False
+
     @abstractmethod
     def draw(self, rows: int, channels: int, generator: torch.Generator, progress: float, place: int) -> dict[str, Tensor]:
         """All chance of one step at one place, on the CPU: tensors of always the same shapes, whose first axis may be `rows`, a row for

@@ -24,16 +24,18 @@ class Attached:
     def __init__(self, taps: "list[_Tap]", seed: int) -> None:
         self._taps, self._seed = taps, seed
 
-    def begin(self, n: int, progress: float) -> None:
-        """Draws all chance of the coming step. `n`: HR pictures drawn since the start of the run, by all processes; `progress`: share of
-        the run in [0, 1].
+    def begin(self, n: int, progress: float, part: int = 0, parts: int = 1) -> None:
+        """Draws all chance of the coming forward. `n`: HR pictures drawn since the start of the run, by all processes, until the step
+        begins; `progress`: share of the run in [0, 1]. A process that goes through its pictures of a step in several equal `parts`
+        (micro-batches) says which one comes.
 
-        A pure function of (seed, n, progress): a step can be played again, and a resumed run draws what it would have drawn. What was drawn
-        before is overwritten, so that the backward of the step before has to be over."""
+        A pure function of (seed, n, progress): a step can be played again, a resumed run draws what it would have drawn, and what a picture
+        gets hangs neither on the parts nor on the processes. What was drawn before is overwritten, so that the backward of the step before
+        has to be over."""
         seen: Counter[tuple[str, str, int]] = Counter()
         for tap in self._taps:
             kind = tap.regularizer.name, tap.regularizer.site, tap.place
-            tap.begin(chance.torch_generator(self._seed, "regularizer", *kind, seen[kind], n), progress)
+            tap.begin(chance.torch_generator(self._seed, "regularizer", *kind, seen[kind], n), progress, part, parts)
             seen[kind] += 1
 
     def losses(self) -> dict[str, Tensor]:
@@ -41,7 +43,8 @@ class Attached:
         name are numbered in the order in which they were listed: align, align2.
 
         In several processes, each gets the loss of the whole batch, and the gradient whose mean over the processes, which
-        DistributedDataParallel takes, is that of one process with the whole batch.
+        DistributedDataParallel takes, is that of one process with the whole batch. Losses that sum over the pictures are multiplied by
+        the number of parts, so that the mean over the parts is their sum.
         Raises UserError when the network ran without a regulariser: no `begin`, eval mode, a site that forward never reaches, or a
         network that was compiled and run before."""
         losses: dict[str, Tensor] = {}
@@ -64,22 +67,27 @@ class _Tap:
         self.drawn: dict[str, Tensor] = {name: value.to(device) for name, value in first.items()}
         self.begun = self.acted = False
         self.observed: Tensor | None = None
+        self._part, self._parts = 0, 1
 
     def _draw(self, generator: torch.Generator, progress: float) -> dict[str, Tensor]:
         return self.regularizer.draw(self._views * self._pictures, self._channels, generator, progress, self.place)
 
-    def begin(self, generator: torch.Generator, progress: float) -> None:
+    def begin(self, generator: torch.Generator, progress: float, part: int, parts: int) -> None:
         for name, value in self._draw(generator, progress).items():
-            self.drawn[name].copy_(value)
+            # From pinned memory a GPU fetches by itself, and PyTorch reuses none of it before that is done.
+            own = self.drawn[name]
+            own.copy_(value.pin_memory() if own.is_cuda else value, non_blocking=True)
+        self._part, self._parts = part, parts
         self.begun, self.acted, self.observed = True, False, None
 
     def __call__(self, feature: Tensor) -> Tensor | None:
         pictures = feature.shape[0] // self._views
         if feature.shape[0] % self._views:
             raise UserError(f"a batch of {feature.shape[0]} is not {self._views} views of some pictures, one view after the other")
-        if pictures * self._world > self._pictures:
+        whole = pictures * self._world * self._parts
+        if whole > self._pictures:
             raise UserError(
-                f"a batch of {pictures * self._world} pictures is larger than the {self._pictures} that chance is drawn for: "
+                f"a batch of {whole} pictures is larger than the {self._pictures} that chance is drawn for: "
                 "give attach an example batch of the size that you train with"
             )
         changed = self.regularizer.change(feature, self.drawn, self._rows(pictures))
@@ -88,8 +96,9 @@ class _Tap:
         return changed
 
     def _rows(self, pictures: int) -> Callable[[Tensor], Tensor]:
-        """Row (view, picture) belongs to that view of that picture of the whole batch, of which each process has a part."""
-        start = self._rank * pictures
+        """Row (view, picture) belongs to that view of that picture of the whole batch: each process has a stretch of it, and goes through
+        that part by part."""
+        start = (self._rank * self._parts + self._part) * pictures
 
         def rows(drawn: Tensor) -> Tensor:
             return drawn.view(self._views, self._pictures, *drawn.shape[1:])[:, start : start + pictures].flatten(0, 1)
@@ -109,7 +118,8 @@ class _Tap:
         if self.observed is None:
             return {}
         with torch.autocast(self.observed.device.type, enabled=False):
-            return self.regularizer.charge(self._gathered(self.observed), self.drawn)
+            losses = self.regularizer.charge(self._gathered(self.observed), self.drawn)
+        return {name: value * self._parts for name, value in losses.items()} if self._parts > 1 and self.regularizer.summed else losses
 
     def _gathered(self, own: Tensor) -> Tensor:
         """What all processes observed, in the order of one process's batch: one view after the other."""

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, field_serializer, model_validator
 from wildsr import networks
 from wildsr.config import Positive, Strict, nearest
 from wildsr.degrade import DegradationConfig, TwoOrder
+from wildsr.errors import UserError
 from wildsr.regularize import RegularizerConfig, attach
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -28,8 +29,9 @@ of 500,000 steps: down to 0 at half of the run, up again, and half way down. con
 BETAS = {"paper": (0.9, 0.999), "code": (0.9, 0.99)}
 """Adam's decay rates by name: Reflash Dropout's Section 5.1, and the released options of both papers."""
 
-BOOKKEEPING = frozenset({"save_every", "snapshot_every", "val_every", "log_every"})
-"""Keys that do not touch the result: they may change between the starts of a run, and stand in no model file."""
+BOOKKEEPING = frozenset({"save_every", "snapshot_every", "val_every", "log_every", "graph"})
+"""Keys that do not touch the result (`graph` may, in the last bit): they may change between the starts of a run, and stand in no model
+file."""
 
 
 def _betas(given: Any) -> Any:
@@ -50,6 +52,11 @@ class TrainConfig(Strict, frozen=True):
     """Optimiser steps."""
     batch_size: Positive = 16
     """HR pictures a step, over all processes; every view of them is an LR patch of its own."""
+    accumulate: Positive = 1
+    """Micro-batches a step, for networks whose activations do not fit into memory at once: each process goes through its pictures of a step
+    in so many parts, and their mean gradient is that of the whole. Pictures and the regularisers' masks stay the same; alignment, which
+    compares the pictures of a batch, centres each micro-batch (over all processes) by itself, and what a network draws in its forward
+    (SwinIR's drop_path) is drawn anew for each."""
     lr_patch: Annotated[int, Field(ge=8)] = 32
     """Side of the LR patches in pixels; HR patches are `scale` times as large."""
     target_usm: bool = False
@@ -69,6 +76,9 @@ class TrainConfig(Strict, frozen=True):
     """Decay of the averaged weights a step; at step t it is at most (1 + t)/(10 + t), so that short runs forget their start."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Of the network's forward and backward; weights, losses and averages are float32. auto: bf16 where the device computes in it."""
+    graph: Literal["auto", True, False] = "auto"
+    """Repeats a step as one CUDA graph, which spares the processor most of its work. auto: with CUDA, a single process, no accumulation,
+    and a network that draws nothing by itself."""
     save_every: Positive = 1000
     snapshot_every: Positive = 50_000
     val_every: Positive = 5000
@@ -110,10 +120,12 @@ class TrainConfig(Strict, frozen=True):
                 f"degradation.name = {self.degradation.name!r}: nothing is drawn, and two views of a picture would be the same; "
                 'use "two-order", or one view and no alignment'
             )
-        if self.batch_size < 2 and any(regularizer.views > 1 for regularizer in self.regularizers):
+        self.pictures(1)
+        if self.batch_size // self.accumulate < 2 and any(regularizer.views > 1 for regularizer in self.regularizers):
+            single = f"batch_size = {self.batch_size}" + (f" with accumulate = {self.accumulate}" if self.accumulate > 1 else "")
             raise ValueError(
-                "batch_size = 1: alignment centres its statistics over the pictures of a batch, and for a single one they vanish; "
-                "use 2 pictures a step at least"
+                f"{single}: alignment centres its statistics over the pictures of a batch, and for a single one they vanish; "
+                f"use {2 * self.accumulate} pictures a step at least"
             )
         return self
 
@@ -136,6 +148,17 @@ class TrainConfig(Strict, frozen=True):
     def lr_patches(self) -> int:
         """LR patches a step: every view of every picture."""
         return self.batch_size * self.views_drawn
+
+    def pictures(self, processes: int) -> int:
+        """HR pictures of a micro-batch of one of some processes. Raises ValueError (UserError) when they cannot be equally many."""
+        parts = processes * self.accumulate
+        if self.batch_size % parts:
+            fitting = " or ".join(str(size) for size in (self.batch_size // parts * parts, -(-self.batch_size // parts) * parts) if size)
+            shares = " × ".join(
+                [f"{processes} processes"] * (processes > 1) + [f"{self.accumulate} micro-batches (accumulate)"] * (self.accumulate > 1)
+            )
+            raise UserError(f"batch_size = {self.batch_size} does not divide into {shares}: use {fitting}")
+        return self.batch_size // parts
 
     def dump(self) -> dict[str, Any]:
         """As plain JSON values; `TrainConfig.model_validate` reads them back."""

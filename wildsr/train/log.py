@@ -5,7 +5,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,16 +21,17 @@ from wildsr.train.config import TrainConfig
 
 
 class Log:
-    """log.jsonl (append-only: a resumed run repeats the steps after its last save, and the later record counts) and TensorBoard."""
+    """log.jsonl (append-only: a resumed run repeats the steps after its last save, and the later record counts) and TensorBoard; without
+    a folder nothing is written: one process of several keeps the log."""
 
-    def __init__(self, run_dir: Path, first: int) -> None:
-        self._path = run_dir / "log.jsonl"
-        try:
-            from torch.utils.tensorboard.writer import SummaryWriter
-        except ImportError:
-            self._board = None
-        else:
-            self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=first + 1)
+    def __init__(self, run_dir: Path | None, first: int) -> None:
+        self._path = None if run_dir is None else run_dir / "log.jsonl"
+        self._board = None
+        if run_dir is not None:
+            with contextlib.suppress(ImportError):
+                from torch.utils.tensorboard.writer import SummaryWriter
+
+                self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=first + 1)
 
     def __enter__(self) -> "Log":
         return self
@@ -40,10 +41,12 @@ class Log:
             self._board.close()
 
     def write(self, record: Mapping[str, Any]) -> None:
-        files.append_jsonl(self._path, [record])
+        if self._path is not None:
+            files.append_jsonl(self._path, [record])
 
-    def start(self, config: TrainConfig, first: int, place: torch.device, precision: str) -> None:
+    def start(self, config: TrainConfig, first: int, place: torch.device, precision: str, processes: int) -> None:
         machine = {
+            "processes": processes,
             "device": str(place),
             "precision": precision,
             "threads": torch.get_num_threads(),
@@ -53,9 +56,10 @@ class Log:
         run = {"first_step": first, "images": first * config.batch_size, "steps": config.steps, "code_version": files.code_version()}
         self.write({"event": "start", **run, **machine, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
 
-    def step(self, step: int, n: int, rate: float, losses: Mapping[str, float], clock: Sequence[float]) -> None:
-        seconds = {"data": round(clock[1] - clock[0], 4), "network": round(clock[2] - clock[1], 4)}
-        self.write({"event": "step", "step": step, "images": n, "lr": rate, "losses": dict(losses), "seconds": seconds})
+    def step(self, step: int, n: int, rate: float, losses: Mapping[str, float], seconds: Mapping[str, float]) -> None:
+        """`seconds`: of a step, the mean since the last record; on a GPU, what it still has to do for the data counts as the network's."""
+        rounded = {name: round(value, 4) for name, value in seconds.items()}
+        self.write({"event": "step", "step": step, "images": n, "lr": rate, "losses": dict(losses), "seconds": rounded})
         self._scalars({f"loss/{name}": value for name, value in losses.items()} | {"lr": rate}, step)
 
     def scores(self, step: int, scores: Mapping[str, float]) -> None:
@@ -73,6 +77,29 @@ class Log:
         if self._board is not None:
             for name, value in scalars.items():
                 self._board.add_scalar(name, value, step)
+
+
+class Unread:
+    """The losses of steps that nobody has looked at yet: on a GPU, looking means waiting until it is there.
+
+    `mean`: over all processes; each knows the losses of its own pictures."""
+
+    def __init__(self, mean: Callable[[Tensor], Tensor]) -> None:
+        self._mean = mean
+        self._steps: list[tuple[int, Tensor]] = []
+
+    def add(self, step: int, losses: Sequence[Tensor]) -> None:
+        """The losses of a step's micro-batches, as their mean."""
+        self._steps.append((step, losses[0] if len(losses) == 1 else torch.stack(list(losses)).mean(0)))
+
+    def read(self, names: Sequence[str]) -> list[tuple[int, dict[str, float]]]:
+        """Each step, and its losses by name, in order."""
+        if not self._steps:
+            return []
+        rows = self._mean(torch.stack([losses for _, losses in self._steps])).tolist()
+        seen = [(step, dict(zip(names, row, strict=True))) for (step, _), row in zip(self._steps, rows, strict=True)]
+        self._steps.clear()
+        return seen
 
 
 class Bar:
@@ -107,9 +134,12 @@ class Bar:
 
 
 class StopRequests:
-    """Turns the first Ctrl-C or SIGTERM into a request that the loop answers between two steps; a second one acts at once."""
+    """Turns the first Ctrl-C or SIGTERM into a request that the loop answers between two steps; a second one acts at once.
 
-    def __init__(self) -> None:
+    `launched`: a launcher passes on what the terminal has sent to everyone already, so that a second one is no second thought."""
+
+    def __init__(self, *, launched: bool = False) -> None:
+        self._launched = launched
         self._received: int | None = None
         self._before: dict[int, Any] = {}
 
@@ -131,4 +161,5 @@ class StopRequests:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self._received = number
-        self.__exit__()
+        if not self._launched:
+            self.__exit__()

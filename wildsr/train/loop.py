@@ -6,21 +6,24 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from rich.console import Console
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from wildsr import chance, checkpoint, datasets, devices, files, networks
 from wildsr.errors import TrainingDivergedError, UserError
 from wildsr.regularize import attach
 from wildsr.train.config import BOOKKEEPING, SCHEDULES, TrainConfig, require_sites
-from wildsr.train.log import Bar, Log, StopRequests
+from wildsr.train.log import Bar, Log, StopRequests, Unread
+from wildsr.train.processes import Group, joined, placed
 from wildsr.train.samples import Samples
+from wildsr.train.step import GraphedStep, Step
 
 
 def train(
@@ -40,11 +43,22 @@ def train(
     the weights of any readable file. `validate` gets the averaged network, in eval mode and float32, and returns scores to log. Ctrl-C
     and SIGTERM save first, then raise KeyboardInterrupt and SystemExit(143).
 
+    Started as several processes (by torchrun or accelerate launch), each goes through its part of every batch, and all hold the same
+    weights. The first one reads and writes `run_dir`, validates and speaks; the pictures have to be there for all of them.
+
     Raises UserError for pictures that cannot be used, for a run directory of another configuration (showing the difference) and for
-    `init` weights of another network; TrainingDivergedError when a loss is not finite."""
-    run_dir, place = Path(run_dir), devices.pick(device)
-    with files.exclusive(run_dir / ".lock", f"{run_dir}: another process is training in this run directory"):
-        return _train(config, data, run_dir, init, validate, place, console or Console(stderr=True))
+    `init` weights of another network; TrainingDivergedError when a loss is not finite; OtherProcessError when another process failed or
+    is gone."""
+    run_dir, place = Path(run_dir), devices.pick(device, placed())
+    if place.type == "cpu":
+        devices.keep_memory()
+    with contextlib.ExitStack() as stack, joined(place) as group:
+        with group.together():
+            if group.first:
+                refusal = f"{run_dir}: another process is training in this run directory"
+                stack.enter_context(files.exclusive(run_dir / ".lock", refusal))
+        console = console or Console(stderr=True)
+        return _train(config, data, run_dir, init, validate, place, console if group.first else Console(quiet=True), group)
 
 
 def _train(
@@ -55,58 +69,51 @@ def _train(
     validate: Callable[[networks.Network], Mapping[str, float]] | None,
     place: torch.device,
     console: Console,
+    group: Group,
 ) -> Path:
     # ------------------------------------------------------------------------------ what is there: an earlier start, weights, pictures
-    start = checkpoint.load(init) if init is not None else None
-    if start is not None and networks.trained(start.network) != networks.trained(config.network):
-        there, here = _flat(start.network.model_dump(mode="json")), _flat(config.network.model_dump(mode="json"))
-        apart = ", ".join(f"{key} {there.get(key)} and {here.get(key)}" for key in sorted(there | here) if there.get(key) != here.get(key))
-        raise UserError(
-            f"{init} holds {networks.describe(start.network)}, the run asks for {networks.describe(config.network)}: make them the same "
-            f"({apart})"
+    precision = config.precision if config.precision != "auto" else "bf16" if devices.computes_bf16(place) else "fp32"
+    with group.in_turn():
+        found = _find(config, data, run_dir, init, group)
+    first = group.told(found.first)
+    group.require_same((config.dump(), validate is None), "configuration")
+    group.require_same(found.origin["data_fingerprint"], "set of pictures (--data)")
+    group.require_same((files.code_version(), torch.__version__, place.type, precision), "version, device or precision")
+    if found.state and found.processes != group.world:
+        console.print(
+            f"started as {group.world}, the last time as {found.processes} processes: pictures and masks stay the same, but sums are taken "
+            "in another order, and the last bits differ",
+            highlight=False,
+            soft_wrap=True,
         )
-    state = checkpoint.load_state(run_dir / "state")
-    first = state[0] if state else 0
-    require_sites(config)
-    _require_same_config(run_dir, config, first)
-    source = datasets.open(data, _read_json(run_dir / "data.json", []))
-    source.require_sound(config.hr_patch)
-    origin = {
-        "data_fingerprint": source.fingerprint,
-        "init": {"weights_sha256": start.weights_sha256, "weights_key": start.weights_key} if start else None,
-    }
-    segments = _require_same_origin(run_dir, origin)
-    if not segments or (segments[-1]["steps"], segments[-1]["code_version"]) != (config.steps, files.code_version()):
-        segments.append({"first_step": first, "steps": config.steps, "code_version": files.code_version()})
-    lengths = sorted({segment["steps"] for segment in segments})
-    _write_json(run_dir / "data.json", source.to_json())
-    _write_json(run_dir / "run.json", {**origin, "segments": segments})
-    _write_json(run_dir / "config.json", config.dump())
 
     # ------------------------------------------------------------------------------------------------- network, averages, optimiser
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(chance.torch_seed(config.seed, "initialisation"))
         net = networks.create(config.network)
-    if start is not None:
+    if found.start is not None:
         trained = networks.trained(config.network)
-        net.load_state_dict({name: tensor.float() for name, tensor in start.weights.items() if name in trained}, strict=False)
+        net.load_state_dict({name: tensor.float() for name, tensor in found.start.weights.items() if name in trained}, strict=False)
     net = net.to(place).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     averaged = copy.deepcopy(net).eval().requires_grad_(False)
     optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate, betas=config.betas, fused=place.type != "mps")
-    if state:
-        _restore(net, averaged, optimizer, *state, run_dir)
+    _begin_moments(net, optimizer, first)
+    with group.together():
+        graph = _graph(config, place, net, group)
+        if found.state:
+            _restore(net, averaged, optimizer, *found.state, run_dir)
+    group.spread(tensor for tensors in _state(net, averaged, optimizer).values() for tensor in tensors.values())
     # MPS lacks some of the degradation's operators; there, samples are made on the CPU.
-    samples = Samples(config, source, torch.device("cpu") if place.type == "mps" else place)
-    precision = config.precision if config.precision != "auto" else "bf16" if devices.computes_bf16(place) else "fp32"
+    samples = Samples(config, found.source, torch.device("cpu") if place.type == "mps" else place)
 
     def export(path: Path, weights: nn.Module, key: str, step: int) -> None:
         metadata = {
             "recipe": config.recipe,
             "config": config.identity(),
             "regularizers": config.dump()["regularizers"],
-            **origin,
+            **found.origin,
             # Of an extended run alone: it is not what a straight run of the same length would be.
-            **({"extended_from": lengths[:-1]} if len(lengths) > 1 else {}),
+            **({"extended_from": found.lengths[:-1]} if len(found.lengths) > 1 else {}),
             "precision": precision,
             "images_seen": step * config.batch_size,
             "code_version": files.code_version(),
@@ -128,59 +135,112 @@ def _train(
                 "command again"
             ) from error
 
-    if state and not _exported(run_dir, first * config.batch_size):
-        # The last start was killed between the state and the model files that belong to it.
-        export_both(first)
+    with group.together():
+        if found.state and not _exported(run_dir, first * config.batch_size):
+            # The last start was killed between the state and the model files that belong to it.
+            export_both(first)
 
     # --------------------------------------------------------------------------------------------------------------------- the loop
     net.train()
-    example = torch.zeros((config.lr_patches, 3, config.lr_patch, config.lr_patch), device=place)
+    pictures = config.pictures(group.world)  # of a micro-batch of this process
+    own = group.rank * config.accumulate * pictures  # where its stretch of the batch begins
+    patches = config.views_drawn * pictures
+    blank_lr, blank_hr = (torch.zeros((patches, 3, side, side), device=place) for side in (config.lr_patch, config.hr_patch))
+    example = blank_lr[:1].expand(config.lr_patches // group.world, -1, -1, -1)
     with (
-        Log(run_dir, first) as log,
+        Log(run_dir if group.first else None, first) as log,
         Bar(console, config, first) as bar,
-        StopRequests() as stop,
+        StopRequests(launched=group.world > 1) as stop,
         attach(net, *config.regularizers, example=example, seed=config.seed, views=config.views_drawn) as attached,
     ):
-        log.start(config, first, place, precision)
+        log.start(config, first, place, precision, group.world)
+        play: Step | GraphedStep = Step(
+            _wrapped(net, place, group),
+            averaged,
+            optimizer,
+            attached,
+            clip_norm=config.clip_norm,
+            bf16=precision == "bf16",
+            parts=config.accumulate,
+            in_tensors=graph,
+        )
+
+        def begin(part: int) -> None:
+            attached.begin(0, 0.0, part, config.accumulate)
+
+        if group.world > 1:
+            # DistributedDataParallel orders the gradients by the first backward that it sees, and the sum of three numbers hangs on
+            # their order: a run that goes on must have seen one, too.
+            with _own_chance(net, place, config.seed, 0):
+                play.rehearse(begin, blank_lr, blank_hr, times=1)
+        if graph and first < config.steps:
+            play = _graphed(play, begin, blank_lr, blank_hr, config, console)
+        unread = Unread(group.mean)
+        spent, counted = {"data": 0.0, "network": 0.0}, first
+
+        def look() -> dict[str, float]:
+            """Waits for the device, sees to it that all losses are finite, and shows them; returns the last step's."""
+            values: dict[str, float] = {}
+            for step, values in unread.read(play.names):
+                diverged = _diverged(values, step)
+                if diverged is not None:
+                    group.fail(diverged)
+                bar.advance(step, values)
+            return values
+
         for step in range(first, config.steps):
             n, progress = step * config.batch_size, step / config.steps
-            clock = [time.perf_counter()]
-            lr, hr = (batch.to(place) for batch in samples.batch(n, config.batch_size))
-            clock.append(time.perf_counter())
-
             rate = config.learning_rate * SCHEDULES[config.schedule](progress)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            attached.begin(n, progress)
-            with _own_chance(net, place, config.seed, n), torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
-                sr = net(lr.contiguous(memory_format=torch.channels_last))
-            losses = {"pixel": F.l1_loss(sr.float(), hr), **attached.losses()}
-            values = _require_finite_losses(losses, step + 1)
-            optimizer.zero_grad()
-            torch.stack(list(losses.values())).sum().backward()
-            if config.clip_norm is not None:
-                nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
-            optimizer.step()
-            _average(averaged, net, decay=min(config.ema, (1 + step) / (10 + step)))
-            clock.append(time.perf_counter())
+            play.set(rate, decay=min(config.ema, (1 + step) / (10 + step)))
+            losses: list[Tensor] = []
+            lr, hr, asked = blank_lr, blank_hr, False
+            for part in range(config.accumulate):
+                clock = time.perf_counter()
+                start = n + own + part * pictures
+                lr, hr = (batch.to(place) for batch in samples.batch(start, pictures))
+                assert len(lr) == len(hr) == patches, "a mean over processes and parts is that of the batch only if all are equally large"
+                spent["data"] += time.perf_counter() - clock
+
+                asked = group.any(stop.requested)  # reading pictures may take long: from here on, nobody waits long for another
+                clock = time.perf_counter()
+                attached.begin(n, progress, part, config.accumulate)
+                with _own_chance(net, place, config.seed, start):
+                    losses.append(play(lr, hr, part))
+                spent["network"] += time.perf_counter() - clock
 
             done = step + 1
             last = done == config.steps
-            bar.advance(done, values)
-            if done % config.log_every == 0 or last:
-                log.step(done, done * config.batch_size, rate, values, clock)
-            if validate is not None and (done % config.val_every == 0 or last):
-                log.scores(done, validate(averaged))
-            if done % config.snapshot_every == 0:
-                _require_finite_weights({"averaged weights": averaged}, done)
-                export(run_dir / "snapshots" / f"{done:08d}.safetensors", averaged, "ema", done)
-                log.preview(done, lr[:4], _upscaled(averaged, lr[:4]), hr[:4])
-            if done % config.save_every == 0 or last or stop.requested:
-                save(done)
-                log.write({"event": "save", "step": done})
+            unread.add(done, losses)
+            logging = done % config.log_every == 0 or last
+            scoring = validate is not None and (done % config.val_every == 0 or last)
+            picturing = done % config.snapshot_every == 0
+            saving = done % config.save_every == 0 or last
+            if place.type != "cuda" or logging or scoring or picturing or saving or done % READ_EVERY == 0:
+                clock = time.perf_counter()
+                values = look()
+                spent["network"] += time.perf_counter() - clock
+                if logging:
+                    seconds = {name: total / (done - counted) for name, total in spent.items()}
+                    log.step(done, done * config.batch_size, rate, values, seconds)
+                    spent, counted = dict.fromkeys(spent, 0.0), done
+            if scoring or picturing:
+                with group.together():
+                    if group.first and scoring and validate is not None:
+                        log.scores(done, validate(averaged))
+                    if group.first and picturing:
+                        _require_finite_weights({"averaged weights": averaged}, done)
+                        export(run_dir / "snapshots" / f"{done:08d}.safetensors", averaged, "ema", done)
+                        log.preview(done, lr[:4], _upscaled(averaged, lr[:4]), hr[:4])
+            leave = stop.requested if group.world == 1 else asked
+            if saving or leave:
+                look()
+                with group.together():
+                    if group.first:
+                        save(done)
+                        log.write({"event": "save", "step": done})
             if last:
                 log.write({"event": "end", "step": done})
-            if stop.requested:
+            if leave:
                 if not last:
                     console.print(f"stopped after step {done} of {config.steps} and saved: the same command continues")
                 raise stop.reason()
@@ -188,6 +248,45 @@ def _train(
 
 
 # ------------------------------------------------------------------------------------------------------------------- parts of a step
+
+READ_EVERY = 100
+"""Steps after which losses that lie on a GPU are looked at, at the latest; looking means waiting for it."""
+
+
+def _graph(config: TrainConfig, place: torch.device, net: networks.Network, group: Group) -> bool:
+    """Whether to repeat a step as a CUDA graph. Raises UserError when that is asked for and cannot be."""
+    obstacles = {
+        f"the device is {place.type}": place.type != "cuda",
+        f"there are {group.world} processes": group.world > 1,
+        f"accumulate = {config.accumulate}": config.accumulate > 1,
+        "the network draws chance in its forward": net.draws,
+    }
+    obstacle = next((obstacle for obstacle, there in obstacles.items() if there), None)
+    if config.graph is True and obstacle is not None:
+        raise UserError(f'graph = true: one CUDA graph cannot hold this training ({obstacle}); use graph = "auto"')
+    return config.graph is not False and obstacle is None
+
+
+def _graphed(step: Step, begin: Callable[[int], None], lr: Tensor, hr: Tensor, config: TrainConfig, console: Console) -> Step | GraphedStep:
+    try:
+        return GraphedStep(step, begin, lr, hr)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        if config.graph is True:
+            raise UserError(f'graph = true: recording the CUDA graph failed ({reason}); use graph = "auto"') from error
+        console.print(f"the CUDA graph could not be recorded ({reason}): training goes on without it", highlight=False)
+        return step
+
+
+def _wrapped(net: networks.Network, place: torch.device, group: Group) -> nn.Module:
+    """What to run forward: with several processes, a wrapper that takes the mean of their gradients.
+
+    No forward changes a buffer of our networks; so they are not sent around."""
+    if group.world == 1:
+        return net
+    wrapped = DistributedDataParallel(net, device_ids=[place] if place.type == "cuda" else None, gradient_as_bucket_view=True)
+    wrapped.broadcast_buffers = False  # the argument of this name is deprecated since PyTorch 2.13, and its successor newer than 2.11
+    return wrapped
 
 
 @contextlib.contextmanager
@@ -201,15 +300,14 @@ def _own_chance(net: networks.Network, place: torch.device, seed: int, n: int) -
         yield
 
 
-def _require_finite_losses(losses: Mapping[str, Tensor], step: int) -> dict[str, float]:
-    values = {name: value.item() for name, value in losses.items()}
-    for name, value in values.items():
+def _diverged(losses: Mapping[str, float], step: int) -> TrainingDivergedError | None:
+    for name, value in losses.items():
         if not math.isfinite(value):
-            raise TrainingDivergedError(
+            return TrainingDivergedError(
                 f"the loss {name!r} is {value} at step {step}: training stopped, the last save is kept. "
                 "A lower learning_rate or clip_norm = 1 usually helps"
             )
-    return values
+    return None
 
 
 def _require_finite_weights(modules: Mapping[str, nn.Module], step: int) -> None:
@@ -221,21 +319,65 @@ def _require_finite_weights(modules: Mapping[str, nn.Module], step: int) -> None
 
 
 @torch.no_grad()
-def _average(averaged: nn.Module, net: nn.Module, decay: float) -> None:
-    """averaged ← decay · averaged + (1 − decay) · net, buffers included; what is not floating point is copied."""
-    for mean, value in zip(averaged.state_dict().values(), net.state_dict().values(), strict=True):
-        if mean.is_floating_point():
-            mean.lerp_(value, 1 - decay)
-        else:
-            mean.copy_(value)
-
-
-@torch.no_grad()
 def _upscaled(net: nn.Module, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 sh sw"]:
     return net(lr).clamp(0, 1)
 
 
 # ---------------------------------------------------------------------------------------------------------------- what a run keeps
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What there is before the first step. All but the pictures is looked up by the first process alone."""
+
+    source: datasets.Source
+    origin: dict[str, Any]
+    start: checkpoint.Checkpoint | None = None
+    state: tuple[int, dict[str, dict[str, Tensor]]] | None = None
+    first: int = 0
+    lengths: tuple[int, ...] = ()
+    processes: int = 1
+    """Of the last start."""
+
+
+def _find(config: TrainConfig, data: Sequence[Path | str], run_dir: Path, init: Path | str | None, group: Group) -> _Found:
+    """Looks for pictures, starting weights and an earlier start, and writes down what is found."""
+    config.pictures(group.world)
+    require_sites(config)
+    start = _start(config, init) if init is not None and group.first else None
+    state = checkpoint.load_state(run_dir / "state") if group.first else None
+    first = state[0] if state else 0
+    if group.first:
+        _require_same_config(run_dir, config, first)
+    source = datasets.open(data, _read_json(run_dir / "data.json", []))
+    source.require_sound(config.hr_patch)
+    origin = {
+        "data_fingerprint": source.fingerprint,
+        "init": {"weights_sha256": start.weights_sha256, "weights_key": start.weights_key} if start else None,
+    }
+    if not group.first:
+        return _Found(source, origin)
+    earlier = _require_same_origin(run_dir, origin)
+    segments = earlier.get("segments", [])
+    if not segments or (segments[-1]["steps"], segments[-1]["code_version"]) != (config.steps, files.code_version()):
+        segments.append({"first_step": first, "steps": config.steps, "code_version": files.code_version()})
+    lengths = sorted({segment["steps"] for segment in segments})
+    _write_json(run_dir / "data.json", source.to_json())
+    _write_json(run_dir / "run.json", {**origin, "segments": segments, "processes": group.world})
+    _write_json(run_dir / "config.json", config.dump())
+    return _Found(source, origin, start, state, first, tuple(lengths), earlier.get("processes", 1))
+
+
+def _start(config: TrainConfig, init: Path | str) -> checkpoint.Checkpoint:
+    start = checkpoint.load(init)
+    if networks.trained(start.network) != networks.trained(config.network):
+        there, here = _flat(start.network.model_dump(mode="json")), _flat(config.network.model_dump(mode="json"))
+        apart = ", ".join(f"{key} {there.get(key)} and {here.get(key)}" for key in sorted(there | here) if there.get(key) != here.get(key))
+        raise UserError(
+            f"{init} holds {networks.describe(start.network)}, the run asks for {networks.describe(config.network)}: make them the same "
+            f"({apart})"
+        )
+    return start
 
 
 def _state(net: nn.Module, averaged: nn.Module, optimizer: torch.optim.Adam) -> dict[str, dict[str, Tensor]]:
@@ -248,23 +390,28 @@ def _state(net: nn.Module, averaged: nn.Module, optimizer: torch.optim.Adam) -> 
     }
 
 
+def _begin_moments(net: nn.Module, optimizer: torch.optim.Adam, step: int) -> None:
+    """The optimiser's state after `step` steps, its moments still zero; by itself it would make them in its first step."""
+    for parameter in net.parameters():
+        optimizer.state[parameter] = {
+            "step": torch.tensor(float(step), device=parameter.device if optimizer.defaults["fused"] else "cpu"),
+            # In the parameter's own memory layout: another order of summing would change the last bit.
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+
+
 def _restore(
     net: nn.Module, averaged: nn.Module, optimizer: torch.optim.Adam, step: int, groups: Mapping[str, Mapping[str, Tensor]], run_dir: Path
 ) -> None:
-    everything = {name: tensor.shape for name, tensor in net.state_dict().items()}
-    parameters = {name: parameter.shape for name, parameter in net.named_parameters()}
-    for group, shapes in (("raw", everything), ("ema", everything), ("exp_avg", parameters), ("exp_avg_sq", parameters)):
+    state = _state(net, averaged, optimizer)
+    for group, tensors in state.items():
+        shapes = {name: tensor.shape for name, tensor in tensors.items()}
         if {name: tensor.shape for name, tensor in groups.get(group, {}).items()} != shapes:
             raise UserError(f"{run_dir / 'state' / f'{step:08d}' / f'{group}.safetensors'} is missing or damaged: use another --run-dir")
-    net.load_state_dict(groups["raw"])
-    averaged.load_state_dict(groups["ema"])
-    for name, parameter in net.named_parameters():
-        # Into tensors of the parameter's own memory layout: another order of summing would change the last bit.
-        optimizer.state[parameter] = {
-            "step": torch.tensor(float(step), device=parameter.device),
-            "exp_avg": torch.empty_like(parameter).copy_(groups["exp_avg"][name]).detach(),
-            "exp_avg_sq": torch.empty_like(parameter).copy_(groups["exp_avg_sq"][name]).detach(),
-        }
+    for group, tensors in state.items():
+        for name, tensor in tensors.items():
+            tensor.copy_(groups[group][name])
 
 
 def _exported(run_dir: Path, images_seen: int) -> bool:
@@ -292,10 +439,10 @@ def _require_same_config(run_dir: Path, config: TrainConfig, done: int) -> None:
     raise UserError(f"{run_dir} holds a run of another configuration: {shown}; {mend}")
 
 
-def _require_same_origin(run_dir: Path, origin: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _require_same_origin(run_dir: Path, origin: Mapping[str, Any]) -> dict[str, Any]:
     earlier = _read_json(run_dir / "run.json", {})
     if not earlier:
-        return []
+        return {}
     if not {"data_fingerprint", "init", "segments"} <= set(earlier):
         raise UserError(f"{run_dir / 'run.json'} is damaged: use another --run-dir")
     if earlier["data_fingerprint"] != origin["data_fingerprint"]:
@@ -303,7 +450,7 @@ def _require_same_origin(run_dir: Path, origin: Mapping[str, Any]) -> list[dict[
     if earlier["init"] != origin["init"]:
         was, now = (value["weights_sha256"][:12] if value else "none" for value in (earlier["init"], origin["init"]))
         raise UserError(f"{run_dir} was started with other weights: --init was {was} and is {now}; use the former, or another --run-dir")
-    return earlier["segments"]
+    return earlier
 
 
 def _flat(values: Any, path: str = "") -> dict[str, Any]:
