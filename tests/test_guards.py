@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "regularize": {"regularize", "sites"},
     "interpret": {"sites"},
     "checkpoint": {"networks"},
-    "upscale": {"checkpoint", "devices", "images", "networks"},
+    "upscale": {"checkpoint", "devices", "images", "networks", "upscale"},
     "train": {"checkpoint", "datasets", "degrade", "devices", "images", "networks", "regularize", "train"},
     "options": set(),
     "recipes": {"degrade", "networks", "options", "regularize", "train"},

@@ -2,6 +2,8 @@
 
 import ctypes
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
@@ -38,6 +40,25 @@ def computes_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # of newer PyTorch; an older one says nothing, and computes in float32
     return device.type == "cpu" and bool(capabilities.get("avx512_bf16"))
+
+
+def workers(count: int) -> ThreadPoolExecutor:
+    """Threads in each of which PyTorch computes alone: for many small pieces of work, each thread on its own, instead of all on each
+    operation, where they would wait for one another after every one."""
+    before, all_there = torch.get_num_threads(), threading.Barrier(count)
+
+    def begin() -> None:
+        # For this thread; but threads that begin later would take it over as well, so it is taken back below.
+        torch.set_num_threads(1)
+        all_there.wait()
+
+    pool = ThreadPoolExecutor(count)
+    try:
+        for began in [pool.submit(begin) for _ in range(count)]:
+            began.result()
+    finally:
+        torch.set_num_threads(before)
+    return pool
 
 
 _MALLOC_TRIM, _MALLOC_MMAPS = -1, -4  # of glibc's malloc.h

@@ -2,6 +2,7 @@
 
 A window is given by the indices of its rows and columns (G, n), so that each sample of a group may look at another place."""
 
+import functools
 import math
 
 import numpy as np
@@ -159,23 +160,32 @@ def jpeg(picture: Float[Tensor, "g 3 h w"], quality: Float[Tensor, " g"]) -> Flo
     h, w = picture.shape[-2:]
     factor = torch.where(quality < 50, 50 / quality, 2 - quality / 50).to(picture.dtype)[:, None, None, None]
     padded = F.pad(picture, (0, -w % 16, 0, -h % 16)) if h % 16 or w % 16 else picture
-    ycc = _mix(_TO_YCBCR.to(picture) * 255, padded)
-    y = _quantise(ycc[:, :1] - 128, _LUMA_STEPS.to(picture), factor) + 128
+    to_ycbcr, to_rgb, luma_steps, chroma_steps, dct = _constants(picture.dtype, picture.device)
+    ycc = _mix(to_ycbcr, padded)
+    y = _quantise(ycc[:, :1] - 128, luma_steps, factor, dct) + 128
     # Chroma is centred on 128 in JPEG and shifted by 128 before the DCT: the two cancel.
-    chroma = _quantise(F.avg_pool2d(ycc[:, 1:], 2), _CHROMA_STEPS.to(picture), factor)
+    chroma = _quantise(F.avg_pool2d(ycc[:, 1:], 2), chroma_steps, factor, dct)
     ycc = torch.cat([y, F.interpolate(chroma, scale_factor=2, mode="nearest")], 1)
-    return _mix(_TO_RGB.to(picture) / 255, ycc)[..., :h, :w].clamp(0, 1)
+    return _mix(to_rgb, ycc)[..., :h, :w].clamp_(0, 1)
+
+
+@functools.cache
+def _constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """From RGB in [0, 1] to YCbCr in [0, 255] and back, the tables in the order of a block's pixels, and the transform."""
+    values = _TO_YCBCR * 255, _TO_RGB / 255, _LUMA_STEPS.flatten(), _CHROMA_STEPS.flatten(), _DCT
+    return tuple(value.to(device, dtype) for value in values)
 
 
 def _mix(matrix: Float[Tensor, "3 3"], picture: Float[Tensor, "g 3 h w"]) -> Float[Tensor, "g 3 h w"]:
     return (matrix @ picture.flatten(2)).view(picture.shape)
 
 
-def _quantise(plane: Float[Tensor, "g c h w"], steps: Float[Tensor, "8 8"], factor: Tensor) -> Float[Tensor, "g c h w"]:
+def _quantise(
+    plane: Float[Tensor, "g c h w"], steps: Float[Tensor, " 64"], factor: Float[Tensor, "g 1 1 1"], dct: Float[Tensor, "64 64"]
+) -> Float[Tensor, "g c h w"]:
     g, c, h, w = plane.shape
-    dct = _DCT.to(plane)
     blocks = plane.view(g, c, h // 8, 8, w // 8, 8).transpose(3, 4).reshape(g, -1, 64)
-    table = (steps.flatten() * factor).flatten(1)[:, None]
+    table = (steps * factor).flatten(1)[:, None]
     levels = (blocks @ dct.T).div_(table).round_().mul_(table)
     return (levels @ dct).view(g, c, h // 8, w // 8, 8, 8).transpose(3, 4).reshape(g, c, h, w)
 
@@ -203,10 +213,7 @@ _BLOCK = 64
 def _smoothed(rows: Float[Tensor, "h b c w"], size: int) -> Float[Tensor, "h b c w"]:
     """Filtered with the Gaussian along rows and columns, reflected at the borders. In blocks of 64 results, each a product with one banded
     matrix: the processor's fastest way, though a third of the products are with zeros."""
-    offsets = torch.arange(size, dtype=torch.float64) - size // 2
-    kernel = torch.exp(-offsets.square() / (2 * (0.3 * ((size - 1) / 2 - 1) + 0.8) ** 2))
-    place = torch.arange(_BLOCK + size - 1)[:, None] - torch.arange(_BLOCK)
-    band = torch.where((place >= 0) & (place < size), (kernel / kernel.sum())[place.clamp(0, size - 1)], 0.0).to(rows)
+    band = _band(size, rows.dtype, rows.device)
     height, *planes, width = rows.shape
 
     # Memory lies as (rows, everything else), then as (everything else, columns): each block is a plain matrix.
@@ -224,3 +231,13 @@ def _smoothed(rows: Float[Tensor, "h b c w"], size: int) -> Float[Tensor, "h b c
         count = min(_BLOCK, width - left)
         torch.mm(padded[:, left : left + count + size - 1], band[: count + size - 1, :count], out=across[:, left : left + count])
     return across.view(height, *planes, width)
+
+
+@functools.cache
+def _band(size: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "n 64"]:
+    """Column j holds the Gaussian from row j on."""
+    offsets = torch.arange(size, dtype=torch.float64) - size // 2
+    kernel = torch.exp(-offsets.square() / (2 * (0.3 * ((size - 1) / 2 - 1) + 0.8) ** 2))
+    place = torch.arange(_BLOCK + size - 1)[:, None] - torch.arange(_BLOCK)
+    band = torch.where((place >= 0) & (place < size), (kernel / kernel.sum())[place.clamp(0, size - 1)], 0.0)
+    return band.to(device, dtype)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from wildsr import chance, datasets, images
+from wildsr import chance, datasets, devices, images
 from wildsr.degrade import Params, unsharp_mask
 from wildsr.train.config import TrainConfig
 
@@ -18,9 +18,10 @@ class Samples:
     def __init__(self, config: TrainConfig, source: datasets.Source, device: torch.device) -> None:
         self.config, self.device = config, device
         self.canvases = datasets.Canvases(source, config.canvas, config.seed)
-        # A CPU works on one picture at a time, which its caches hold. A GPU makes the samples of several steps at once: there it is the
-        # number of operations that takes time, not their size.
+        # Of a CPU, each core works on one picture at a time, which its caches hold. A GPU makes the samples of several steps at once: there
+        # it is the number of operations that takes time, not their size.
         self._steps, self._together = (8, 128) if device.type == "cuda" else (1, 1)
+        self._workers = devices.workers(torch.get_num_threads()) if device.type == "cpu" else None
         self._ready: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     def batch(self, n: int, count: int) -> tuple[Float[Tensor, "vb 3 p p"], Float[Tensor, "vb 3 q q"]]:
@@ -41,12 +42,13 @@ class Samples:
         drawn = [config.degradation.sample(config.seed, ns, view) for view in range(config.views_drawn)]
         room = config.canvas // config.scale - config.lr_patch + 1
         corners = torch.from_numpy(np.stack([chance.generator(config.seed, "crop", n).integers(room, size=2) for n in ns]))
-        parts = []
-        for first in range(0, len(ns), self._together):
+
+        def patches(first: int) -> tuple[Tensor, Tensor]:
             some = slice(first, first + self._together)
-            params = [{name: values[some] for name, values in view.items()} for view in drawn]
-            parts.append(self._patches(ns[some], params, corners[some]))
-        lr, hr = zip(*parts, strict=True)
+            return self._patches(ns[some], [{name: values[some] for name, values in view.items()} for view in drawn], corners[some])
+
+        each = map if self._workers is None else self._workers.map
+        lr, hr = zip(*each(patches, range(0, len(ns), self._together)), strict=True)
         return torch.cat(lr, 1), torch.cat(hr)
 
     def _patches(
