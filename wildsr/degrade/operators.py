@@ -207,11 +207,11 @@ def unsharp_mask(picture: Float[Tensor, "b c h w"], amount: float = 0.5, size: i
     return sharp.permute(1, 2, 0, 3)
 
 
-_BLOCK = 64
+_BLOCK = 32
 
 
 def _smoothed(rows: Float[Tensor, "h b c w"], size: int) -> Float[Tensor, "h b c w"]:
-    """Filtered with the Gaussian along rows and columns, reflected at the borders. In blocks of 64 results, each a product with one banded
+    """Filtered with the Gaussian along rows and columns, reflected at the borders. In blocks of 32 results, each a product with one banded
     matrix: the processor's fastest way, though a third of the products are with zeros."""
     band = _band(size, rows.dtype, rows.device)
     height, *planes, width = rows.shape
@@ -234,7 +234,7 @@ def _smoothed(rows: Float[Tensor, "h b c w"], size: int) -> Float[Tensor, "h b c
 
 
 @functools.cache
-def _band(size: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "n 64"]:
+def _band(size: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "n 32"]:
     """Column j holds the Gaussian from row j on."""
     offsets = torch.arange(size, dtype=torch.float64) - size // 2
     kernel = torch.exp(-offsets.square() / (2 * (0.3 * ((size - 1) / 2 - 1) + 0.8) ** 2))
