@@ -48,7 +48,9 @@ def workers(count: int) -> ThreadPoolExecutor:
     before, all_there = torch.get_num_threads(), threading.Barrier(count)
 
     def begin() -> None:
-        # For this thread; but threads that begin later would take it over as well, so it is taken back below.
+        # Asking first, for PyTorch sets up a thread when it is first asked, to the number that holds for all. What is set then holds for
+        # this thread, but threads that begin later would take it over, so it is taken back below.
+        torch.get_num_threads()
         torch.set_num_threads(1)
         all_there.wait()
 
