@@ -26,3 +26,17 @@ def torch_seed(*key: int | str) -> int:
 def torch_generator(*key: int | str, device: str | torch.device = "cpu") -> torch.Generator:
     """torch.Generator on `device`, keyed in the same way."""
     return torch.Generator(device).manual_seed(torch_seed(*key))
+
+
+FIRST, SECOND = 0x7FEB352D, 0x846CA68B - (1 << 32)
+"""The odd factors of `mixed`, as 32-bit words with a sign."""
+
+
+def mixed(x: torch.Tensor) -> torch.Tensor:
+    """Wellons' lowbias32, a bijection of 32-bit words that leaves no pattern: int32 of any shape, the same on every device.
+
+    Products wrap; >> repeats the sign, which the masks take away."""
+    x = x ^ ((x >> 16) & 0xFFFF)
+    x = x.mul_(FIRST)  # from here on in place, for memory that is new is slow
+    x = x.bitwise_xor_((x >> 15).bitwise_and_(0x1FFFF)).mul_(SECOND)
+    return x.bitwise_xor_((x >> 16).bitwise_and_(0xFFFF))

@@ -10,30 +10,23 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-_FIRST, _SECOND = 0x7FEB352D, 0x846CA68B - (1 << 32)
+from wildsr import chance
+
 _UNIT = 2.0**-32
 
 
 def keys(seeds: Int[Tensor, " g"], stream: int) -> Int[Tensor, "g 2"]:
     """Two words of 32 bits for each seed in [0, 2^63); streams of one seed have nothing in common."""
     words = torch.stack([seeds & 0xFFFFFFFF, seeds >> 32], -1) + torch.tensor([2 * stream, 2 * stream + 1], device=seeds.device)
-    return _mixed((words & 0xFFFFFFFF).sub(1 << 31).to(torch.int32))
-
-
-def _mixed(x: Int[Tensor, "*size"]) -> Int[Tensor, "*size"]:
-    """Wellons' lowbias32, a bijection of 32-bit words. Products wrap; >> repeats the sign, which the masks take away."""
-    x = x ^ ((x >> 16) & 0xFFFF)
-    x = x.mul_(_FIRST)
-    x = x.bitwise_xor_((x >> 15).bitwise_and_(0x1FFFF)).mul_(_SECOND)
-    return x.bitwise_xor_((x >> 16).bitwise_and_(0xFFFF))
+    return chance.mixed((words & 0xFFFFFFFF).sub(1 << 31).to(torch.int32))
 
 
 def random_bits(keys: Int[Tensor, "g 2"], rows: Int[Tensor, "g h"], columns: Int[Tensor, "g w"], fields: int) -> Int[Tensor, "g f h w"]:
     """Words of 32 bits, uniform, for places in absolute coordinates of the whole picture."""
-    down = _mixed(rows.to(torch.int32) ^ keys[:, :1])
+    down = chance.mixed(rows.to(torch.int32) ^ keys[:, :1])
     places = columns.to(torch.int32)[:, None] * 4 + torch.arange(fields, device=keys.device, dtype=torch.int32)[:, None]
-    across = _mixed(places ^ keys[:, 1:, None])
-    return _mixed(down[:, None, :, None] + across[:, :, None])
+    across = chance.mixed(places ^ keys[:, 1:, None])
+    return chance.mixed(down[:, None, :, None] + across[:, :, None])
 
 
 def normals(
@@ -43,7 +36,7 @@ def normals(
     bits = random_bits(keys, rows, columns, -(-fields // 2))
     # In [0, 1], 0 taken for the half of the smallest step.
     radius = (bits.to(dtype) * _UNIT + 0.5).clamp_(min=_UNIT / 2).log_().mul_(-2).sqrt_()
-    angle = _mixed(bits.bitwise_xor_(_FIRST)).to(dtype).mul_(2 * math.pi * _UNIT)
+    angle = chance.mixed(bits.bitwise_xor_(chance.FIRST)).to(dtype).mul_(2 * math.pi * _UNIT)
     first = radius * angle.cos()
     if fields == 1:
         return first
@@ -118,7 +111,8 @@ def _poisson_tables() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     for exponent in range(9):
         most = 2.0**exponent
         width = math.ceil(math.log2(most + 8 * math.sqrt(most) + 16))
-        rows = _alias_rows(_poisson(np.arange(256) / 255 * most, 1 << width))
+        rates = torch.distributions.Poisson(torch.arange(256, dtype=torch.float64)[:, None] / 255 * most)
+        rows = _alias_rows(rates.log_prob(torch.arange(1 << width, dtype=torch.float64)).exp().numpy())
         kept.append(rows[0].ravel())
         alias.append(rows[1].ravel())
         starts.append(total)
@@ -127,15 +121,6 @@ def _poisson_tables() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     lines = np.concatenate(alias), np.array(starts), np.array(bits)
     alias, starts, bits = (torch.from_numpy(values.astype(np.int32)) for values in lines)
     return torch.from_numpy(np.concatenate(kept).astype(np.float32)), alias, starts, bits
-
-
-def _poisson(rate: Float[np.ndarray, " r"], columns: int) -> Float[np.ndarray, "r k"]:
-    k = np.arange(columns)
-    logarithm = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, columns)))])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        chances = np.exp(k * np.log(rate[:, None]) - rate[:, None] - logarithm)
-    chances[rate == 0] = k == 0
-    return chances / chances.sum(1, keepdims=True)
 
 
 def _alias_rows(chances: Float[np.ndarray, "r k"]) -> tuple[Float[np.ndarray, "r k"], Int[np.ndarray, "r k"]]:

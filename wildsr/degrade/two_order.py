@@ -21,8 +21,6 @@ from wildsr.errors import UserError
 
 Range = tuple[float, float]
 
-FAMILIES = ("iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso")
-
 
 class Stage(Strict, frozen=True):
     """One order of the pipeline: blur, resize, noise, JPEG. The defaults are the first order's of Real-ESRGAN's released options."""
@@ -30,6 +28,7 @@ class Stage(Strict, frozen=True):
     blur_probability: Probability = 1.0
     sinc_probability: Probability = 0.1
     family_probabilities: tuple[float, float, float, float, float, float] = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
+    """Of Gaussian, generalized and plateau kernels, each isotropic and then anisotropic."""
     sigma: Range = (0.2, 3.0)
     resize_probabilities: tuple[float, float, float] = (0.2, 0.7, 0.1)
     """Of enlarging, shrinking, keeping."""
@@ -96,7 +95,8 @@ class TwoOrder(Strict, frozen=True):
         """Draws the numbers for the samples `ns` (counts of HR pictures drawn since the start of the run) and one of their views.
 
         A pure function of (seed, n, view): it does not matter which samples are drawn together."""
-        return {name: torch.from_numpy(values) for name, values in with_kernels(self.draw(seed, ns, view)).items()}
+        drawn = self.draw(seed, ns, view)
+        return {name: torch.from_numpy(values) for name, values in {**drawn, **_kernels(drawn)}.items()}
 
     def draw(self, seed: int, ns: Sequence[int], view: int = 0) -> dict[str, np.ndarray]:
         """What `sample` draws, as plain numbers: kernels by size, family, σ, θ, β and ω. Arrays of one value a sample."""
@@ -204,21 +204,23 @@ def _draw_resize(u: Iterator[np.ndarray], stage: Stage) -> np.ndarray:
     return np.where(direction == 0, _uniform(where, 1, high), np.where(direction == 1, _uniform(where, low, 1), 1.0))
 
 
-def with_kernels(drawn: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What was drawn, with each kernel's numbers replaced by the kernel: kernel1, kernel2 and sinc (B, 21, 21)."""
+def _kernels(drawn: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What the numbers drawn make: kernel1, kernel2 and sinc (B, 21, 21)."""
     made = {}
     for order in (1, 2):
-        size, sinc, omega, family, x, y, theta, beta = (
-            drawn.pop(f"{name}{order}") for name in ("size", "sinc", "omega", "family", "sigma_x", "sigma_y", "theta", "beta")
-        )
+        size, sinc, omega, family, x, y, theta, beta, blurred = (drawn[f"{name}{order}"] for name in _OF_KERNELS)
         kernel = kernels.gaussian_kernels(size, x, y, theta, beta, family // 2 == 2)
         kernel[sinc] = kernels.sinc_kernels(size[sinc], omega[sinc])
-        kernel[~drawn.pop(f"blurred{order}")] = kernels.delta_kernel()
+        kernel[~blurred] = kernels.delta_kernel()
         made[f"kernel{order}"] = kernel.astype(np.float32)
-    size, omega, final = drawn.pop("final_size"), drawn.pop("final_omega"), drawn.pop("final_sinc")
+    size, omega, final = (drawn[name] for name in _OF_THE_LAST)
     sinc = np.tile(kernels.delta_kernel(), (len(size), 1, 1))
     sinc[final] = kernels.sinc_kernels(size[final], omega[final])
-    return {**drawn, **made, "sinc": sinc.astype(np.float32)}
+    return {**made, "sinc": sinc.astype(np.float32)}
+
+
+_OF_KERNELS = ("size", "sinc", "omega", "family", "sigma_x", "sigma_y", "theta", "beta", "blurred")
+_OF_THE_LAST = ("final_size", "final_omega", "final_sinc")
 
 
 def _require_sides(sides: Sequence[int], params: Params, scale: int) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 _SLOW = torch.backends.cpu.get_cpu_capability() == "AVX2"
-"""Whether PyTorch lacks a good kernel here: on CPUs without AVX-512, oneDNN's gradient of the weights, channels last, ran at a fifth of the
+"""Whether PyTorch lacks a good kernel here: on CPUs without AVX-512, oneDNN's gradient of the weights, channels last, ran at a third of the
 forward's speed for maps of 128×128."""
 
 _CHANNELS = 64

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from pydantic import BeforeValidator, Field
 from torch import Tensor
 
+from wildsr import chance
 from wildsr.regularize.regularizer import Drawn, Regularizer, Rows
 
 
@@ -99,21 +100,12 @@ def random_bits(keys: Int[Tensor, "n 1 1 1"], like: Float[Tensor, "n c h w"]) ->
     """Pseudo-random int32, uniform over all their values: a pure function of each sample's key and the value's index (c, h, w), the same
     on every device and for any memory layout, with nothing to keep.
 
-    The index is hashed by xor-shifts and odd products (Wellons' lowbias32), then once more with the key; the last step, a product, leaves
-    its best bits on top, which decide comparisons."""
+    The index is hashed, then once more with the key; the last step, a product, leaves its best bits on top, which decide comparisons."""
     _, c, h, w = like.shape
     index = torch.arange(c * h * w, device=keys.device, dtype=torch.int32).view(1, c, h, w)
     if like.is_contiguous(memory_format=torch.channels_last):
         index = index.contiguous(memory_format=torch.channels_last)
-    # int32 products wrap; >> repeats the sign, which the masks take away.
-    x = index ^ ((index >> 16) & 0xFFFF)
-    x = x * 0x7FEB352D
-    x = x ^ ((x >> 15) & 0x1FFFF)
-    x = x * _ODD
-    x = (x ^ ((x >> 16) & 0xFFFF)) ^ keys
+    x = chance.mixed(index) ^ keys
     # From here on there are as many values as in the feature: in place, for memory that is new is slow.
-    x.mul_(0x7FEB352D)
-    return x.bitwise_xor_((x >> 15).bitwise_and_(0x1FFFF)).mul_(_ODD)
-
-
-_ODD = 0x846CA68B - (1 << 32)
+    x.mul_(chance.FIRST)
+    return x.bitwise_xor_((x >> 15).bitwise_and_(0x1FFFF)).mul_(chance.SECOND)

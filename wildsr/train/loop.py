@@ -43,6 +43,8 @@ def train(
     the weights of any readable file. `validate` gets the averaged network, in eval mode and float32, and returns scores to log. Ctrl-C
     and SIGTERM save first, then raise KeyboardInterrupt and SystemExit(143).
 
+    On a CPU, the whole process keeps from then on the memory that it frees (`devices.keep_memory`).
+
     Started as several processes (by torchrun or accelerate launch), each goes through its part of every batch, and all hold the same
     weights. The first one reads and writes `run_dir`, validates and speaks; the pictures have to be there for all of them.
 
