@@ -186,8 +186,22 @@ def jpeg(picture: np.ndarray, quality: float) -> np.ndarray:
 # ----------------------------------------------------------------------------------------------------------- the test degradations
 
 
-def fixed(hr: Tensor, steps: tuple[str, ...], preset: str, seed: int, scale: int = 4) -> np.ndarray:
+STEPS = {
+    "clean": (),
+    "blur": ("blur",),
+    "noise": ("noise",),
+    "jpeg": ("jpeg",),
+    "b+n": ("blur", "noise"),
+    "b+j": ("blur", "jpeg"),
+    "n+j": ("noise", "jpeg"),
+    "b+n+j": ("blur", "noise", "jpeg"),
+    "nearest": ("nearest",),
+}
+
+
+def fixed(hr: Tensor, preset: str, seed: int, scale: int = 4) -> np.ndarray:
     """Blur, bicubic, noise, JPEG by OpenCV and Pillow. uint8 (3, H, W) -> uint8 (h, w, 3)."""
+    steps = STEPS[preset]
     pixels = np.ascontiguousarray(hr.numpy().transpose(1, 2, 0))
     picture = cv2.GaussianBlur(pixels, (21, 21), 2) if "blur" in steps else pixels
     height, width = picture.shape[:2]

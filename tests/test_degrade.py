@@ -1036,10 +1036,13 @@ def test_noise_is_clipped():
 
 
 def test_the_presets_are_the_eight_of_the_papers_and_nearest():
-    expected = {"clean": "", "blur": "b", "noise": "n", "jpeg": "j", "b+n": "bn", "b+j": "bj", "n+j": "nj", "b+n+j": "bnj"}
-    assert tuple(expected) == benchmark.EIGHT
-    assert {name: "".join(step[0] for step in PRESETS[name]) for name in benchmark.EIGHT} == expected
-    assert set(PRESETS) - set(benchmark.EIGHT) == {"nearest"}
+    assert tuple(PRESETS) == tuple(slow_twins.STEPS) == (*benchmark.EIGHT, "nearest")
+    for name, steps in slow_twins.STEPS.items():
+        made = PRESETS[name]
+        assert made.name == name
+        assert made.seen == ("unseen" if name == "nearest" else "seen")
+        assert [len(made.before), len(made.after)] == [steps.count("blur"), steps.count("noise") + steps.count("jpeg")]
+        assert all(step.lower() in made.words.lower() for step in steps)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -1049,7 +1052,7 @@ def test_fixed_degradations_equal_their_slow_twin(preset, scale, seed):
     lr = degrade.fixed(hr, preset, seed=seed, scale=scale)
     assert lr.shape == (3, 84 // scale, 120 // scale)
     assert lr.dtype == torch.uint8
-    assert np.array_equal(as_rows(lr), slow_twins.fixed(hr, PRESETS[preset], preset, seed, scale))
+    assert np.array_equal(as_rows(lr), slow_twins.fixed(hr, preset, seed, scale))
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -1059,7 +1062,7 @@ def test_fixed_degradations_depend_on_picture_preset_and_seed_alone(preset):
     np.random.seed(1)
     torch.manual_seed(1)
     assert torch.equal(degrade.fixed(hr.clone(), preset, seed=0), first)
-    assert torch.equal(degrade.fixed(hr, preset, seed=1), first) == ("noise" not in PRESETS[preset])
+    assert torch.equal(degrade.fixed(hr, preset, seed=1), first) == ("noise" not in slow_twins.STEPS[preset])
 
 
 def test_the_presets_are_nine_different_pictures():
