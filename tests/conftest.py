@@ -15,9 +15,9 @@ with install_import_hook("wildsr", "shapes.check"):
     import wildsr.train
     import wildsr.upscale  # noqa: F401
 
-from wildsr import cli
+from wildsr import checkpoint, cli
 from wildsr.degrade import TwoOrder
-from wildsr.networks import SRResNetConfig
+from wildsr.networks import SRResNet, SRResNetConfig
 from wildsr.train import TrainConfig
 
 torch.set_num_threads(2)
@@ -63,9 +63,10 @@ def tiny() -> TrainConfig:
 
 
 @pytest.fixture(name="wildsr")
-def command(capsys, monkeypatch):
+def command(capsys, monkeypatch, tmp_path_factory):
     """Runs the command line in this process: (exit status, standard output, standard error)."""
     handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["wildsr", *map(str, arguments)])
@@ -76,3 +77,19 @@ def command(capsys, monkeypatch):
 
     yield run
     signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """A ×4 model file of random weights."""
+    path = tmp_path_factory.mktemp("model") / "net.safetensors"
+    config = SRResNetConfig(channels=4, blocks=1)
+    checkpoint.save(path, checkpoint.Checkpoint(config, dict(SRResNet(config).state_dict()), "ema"))
+    return path
+
+
+def one_line(err):
+    assert "Traceback" not in err
+    lines = [line for line in err.strip().splitlines() if line.startswith("wildsr: ")]
+    assert len(lines) == 1, err
+    return lines[0]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import photograph
+from conftest import one_line, photograph
 from PIL import Image
 
 from wildsr import checkpoint, files
@@ -21,25 +21,9 @@ from wildsr.networks import SRResNet, SRResNetConfig
 SMALL = [f"--set={text}" for text in ("steps=2", "batch_size=2", "lr_patch=8", "network.channels=4", "network.blocks=1", "save_every=1")]
 
 
-@pytest.fixture(scope="session")
-def model(tmp_path_factory):
-    """A ×4 model file of random weights."""
-    path = tmp_path_factory.mktemp("model") / "net.safetensors"
-    config = SRResNetConfig(channels=4, blocks=1)
-    checkpoint.save(path, checkpoint.Checkpoint(config, dict(SRResNet(config).state_dict()), "ema"))
-    return path
-
-
 def size(path):
     with Image.open(path) as picture:
         return picture.size
-
-
-def one_line(err):
-    assert "Traceback" not in err
-    lines = [line for line in err.strip().splitlines() if line.startswith("wildsr: ")]
-    assert len(lines) == 1, err
-    return lines[0]
 
 
 # ------------------------------------------------------------------------------------------------------------------- the whole way
@@ -62,9 +46,13 @@ def test_the_whole_way(wildsr, pictures, tmp_path):
     assert status == 0, err
     rows = files.read_jsonl(tmp_path / "bench" / "rows.jsonl")
     assert {row["model"] for row in rows} == {"bicubic", "run"}
-    assert len(rows) == 2 * 3 * 8 * 4
+    assert len([row for row in rows if row["metric"] in ("psnr", "ssim")]) == 2 * 3 * 8 * 4
+    trained = {(row["training"], row["training_seed"]) for row in rows if row["model"] == "run"}
+    assert [(bool(training), seed) for training, seed in trained] == [(True, 0)]
     assert "| bicubic |" in (tmp_path / "bench" / "table.md").read_text()
-    assert (tmp_path / "bench" / "images" / "pictures" / "b+n+j" / "run" / "picture0.png").is_file()
+    assert (tmp_path / "bench" / "images" / "rdsr8" / "pictures" / "b+n+j" / "run" / "picture0.png").is_file()
+    assert "picture0" in (tmp_path / "bench" / "report.html").read_text()
+    assert out.endswith(f"{tmp_path / 'bench' / 'report.html'}\n")
 
     status, _, err = wildsr("report", tmp_path / "bench" / "rows.jsonl", "--run", tmp_path / "run", "--out", tmp_path / "page.html")
     assert status == 0, err
@@ -81,20 +69,6 @@ def test_the_whole_way(wildsr, pictures, tmp_path):
     assert json.loads(out)["images_seen"] == 4
     status, out, _ = wildsr("info", tmp_path / "run" / "raw.safetensors")
     assert "raw" in out
-
-
-def test_bench_and_degrade_make_the_same_bytes(wildsr, pictures, tmp_path):
-    status, _, err = wildsr("bench", "bicubic", "--suite=rdsr8", "--data", pictures, "--out", tmp_path / "bench", "--seed", 5)
-    assert status == 0, err
-    manifest = json.loads((tmp_path / "bench" / "manifest.json").read_text())
-    assert len(manifest) == 3 * 8
-    for preset in ("clean", "noise", "b+n+j"):
-        status, _, err = wildsr("degrade", pictures, "--preset", preset, "--seed", 5, "--out", tmp_path / preset)
-        assert status == 0, err
-        for name in ("picture0.png", "picture2.png"):
-            assert files.sha256_file(tmp_path / preset / name) == manifest[f"pictures/{preset}/{name}"]
-    wildsr("degrade", pictures, "--preset", "noise", "--seed", 6, "--out", tmp_path / "other")
-    assert files.sha256_file(tmp_path / "other" / "picture0.png") != manifest["pictures/noise/picture0.png"]
 
 
 def test_degrade_with_the_two_order_pipeline(wildsr, pictures, tmp_path):
@@ -242,6 +216,20 @@ def mistakes(tmp_path, pictures, model):
         "unknown suite": ([*bench[:2], "--suite=rdsr9", *data, *out], "unknown suite 'rdsr9': did you mean 'rdsr8'"),
         "missing model": (["bench", tmp_path / "no.pth", *bench[2:], *data], "no.pth: no such model file"),
         "no model in folder": (["bench", pictures, *bench[2:], *data], "no model.safetensors in this folder"),
+        "no pictures": (bench, "no pictures to measure on: add --data FOLDER"),
+        "data for pairs": (["bench", "bicubic", "--suite=paired", *data, *out], "takes its pictures from --lr FOLDER and --hr FOLDER"),
+        "pairs for data": ([*bench, *data, "--lr", pictures], "--lr, --hr and --align are for the suite paired"),
+        "half a pair": (["bench", "bicubic", "--suite=paired", "--lr", pictures, *out], "1 folders of low resolution and 0 of high"),
+        "scale of another suite": (["bench", model, "--suite=rdsr8-x2", *data, *out], "net upscales ×4, suite rdsr8-x2 is ×2"),
+        "unknown precision": (["bench", model, *bench[2:], *data, "--precision=fp64"], "unknown precision 'fp64'"),
+        "preset and suite": (["degrade", pictures, "--preset=blur", "--suite=rdsr8", *out], "what to make is not clear"),
+        "neither": (["degrade", pictures, *out], "what to make is not clear"),
+        "suite with inputs": (["degrade", pictures, "--suite=rdsr8", *out], "a suite takes its pictures from --data FOLDER"),
+        "suite without data": (["degrade", "--suite=rdsr8", *out], "no pictures to degrade"),
+        "suite that makes nothing": (["degrade", "--suite=real", *data, *out], "suite real makes no inputs"),
+        "preset with data": (["degrade", pictures, "--preset=blur", *data, *out], "neither --data nor --verify"),
+        "no manifest": (["degrade", "--suite=rdsr8", *data, "--verify", tmp_path / "no.json"], "no.json: no such file"),
+        "other json": (["degrade", "--suite=rdsr8", *data, "--verify", tmp_path / "other.json"], "not a manifest of inputs"),
         "empty set": ([*bench, "--data", empty], "empty: holds no picture"),
         "sets of one name": ([*bench, *data, *data], "two folders are called 'pictures'"),
         "models of one name": (["bench", model, model, *bench[2:], *data], "same name"),
@@ -264,6 +252,7 @@ def mistakes(tmp_path, pictures, model):
 @pytest.mark.parametrize("name", mistakes(Path(), Path(), Path()))
 def test_a_mistake_gets_one_plain_line_and_status_2(wildsr, pictures, model, tmp_path, name):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "other.json").write_text("[1]")
     photograph(100, 5).save(tmp_path / "picture0.jpg")
     arguments, message = mistakes(tmp_path, pictures, model)[name]
     status, out, err = wildsr(*arguments)
@@ -333,11 +322,15 @@ def test_our_own_faults_are_status_1_with_the_lines_to_report(wildsr, pictures, 
 
 
 def test_ctrl_c_is_status_130(wildsr, pictures, tmp_path, monkeypatch):
+    # Where the tests were started in the background, the signal is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
     def interrupt(name):
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr("wildsr.benchmark.find_suite", interrupt)
     status, _, err = wildsr("bench", "bicubic", "--suite=rdsr8", "--data", pictures, "--out", tmp_path / "out")
+    signal.signal(signal.SIGINT, before)
     assert (status, err.strip()) == (130, "")
 
 

@@ -388,6 +388,8 @@ def test_a_mean_over_fewer_pictures_is_no_result(whole, folders, tmp_path, monke
     original, calls = upscale.Model.__call__, []
 
     def fail(self, lr):
+        if len(lr) > 1:
+            raise MemoryError("too many")  # of a batch, each is tried alone
         calls.append(1)
         if len(calls) == 4:
             raise MemoryError("too much")

@@ -14,9 +14,15 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from wildsr import files, networks
+from wildsr.config import nearest
 from wildsr.errors import UserError
 
 FORMAT_VERSION = 1
+
+
+class UnknownNetworkError(UserError):
+    """The file holds weights, of a network that is not known here."""
+
 
 _DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64", torch.int32: "I32"}
 
@@ -95,9 +101,10 @@ def save(path: Path | str, checkpoint: Checkpoint) -> None:
     write_safetensors(path, checkpoint.weights, metadata)
 
 
-def load(path: Path | str) -> Checkpoint:
+def load(path: Path | str, key: str | None = None) -> Checkpoint:
     """Reads weights of a known network: our safetensors, a run directory (its model.safetensors), flat safetensors and .pth files of
-    BasicSR and its relatives, in any published key layout.
+    BasicSR and its relatives, in any published key layout. key: which of a .pth file's weights (`weights_keys`); by default the averaged
+    ones where there are both.
 
     A .pth file is unpickled with an allow-list of types: it cannot run code. Raises UserError naming the file for what is missing,
     damaged, unsafe, or of no known network, and lists missing, extra and mis-shaped keys."""
@@ -112,7 +119,7 @@ def load(path: Path | str) -> Checkpoint:
         weights, metadata = read_safetensors(path)
         key = "flat"
     else:
-        (weights, key), metadata = _unwrap(_unpickle(path), path), {}
+        (weights, key), metadata = _unwrap(_unpickle(path), path, key), {}
     values = {name.removeprefix("wildsr."): _json(value, path) for name, value in metadata.items() if name.startswith("wildsr.")}
     version, described = values.get("format_version", FORMAT_VERSION), values.get("network", {})
     if not isinstance(version, int) or not isinstance(described, dict):
@@ -123,12 +130,34 @@ def load(path: Path | str) -> Checkpoint:
     recognised = (networks.config_from(described), weights) if described else networks.recognise(weights)
     if recognised is None:
         some = ", ".join(list(weights)[:6])
-        raise UserError(f"{path}: not the weights of a network known here ({', '.join(networks.NETWORKS)}); its keys begin {some}")
+        raise UnknownNetworkError(
+            f"{path}: not the weights of a network known here ({', '.join(networks.NETWORKS)}); its keys begin {some}"
+        )
     config, weights = recognised
     _require_fit({name: tuple(tensor.shape) for name, tensor in weights.items()}, config, path)
     key = str(values.get("weights_key", key))
     kept = {name: value for name, value in values.items() if name not in ("format_version", "network", "scale", "weights_key")}
     return Checkpoint(config, weights, key, kept)
+
+
+def is_known(path: Path | str) -> bool:
+    """Whether a file or folder holds the weights of a network known here. Raises UserError as `load` does where it is missing or cannot be
+    read at all."""
+    try:
+        load(path)
+    except UnknownNetworkError:
+        return False
+    return True
+
+
+def weights_keys(path: Path | str) -> list[str]:
+    """The keys under which a .pth file holds weights, the one that `load` takes first; [] for other files, which hold one training's
+    weights once. Raises UserError as `load` does."""
+    path = Path(path)
+    if not path.is_file() or path.suffix == ".safetensors":
+        return []
+    content = _unpickle(path)
+    return [name for name in _WRAPPERS if isinstance(content, Mapping) and isinstance(content.get(name), Mapping)]
 
 
 def build(checkpoint: Checkpoint) -> networks.Network:
@@ -167,8 +196,12 @@ def _unpickle(path: Path) -> Any:
         raise UserError(f"{path}: damaged, or not a file of weights that PyTorch can read") from None
 
 
-def _unwrap(content: Any, path: Path) -> tuple[dict[str, Tensor], str]:
+def _unwrap(content: Any, path: Path, wanted: str | None = None) -> tuple[dict[str, Tensor], str]:
     key = "flat"
+    if wanted is not None and isinstance(content, Mapping):
+        if wanted not in content:
+            raise UserError(f"{path}: holds no weights called {wanted!r}: {nearest(wanted, map(str, content))}")
+        content = {wanted: content[wanted]}
     while isinstance(content, Mapping) and not any(isinstance(value, Tensor) for value in content.values()):
         inner = next((name for name in _WRAPPERS if isinstance(content.get(name), Mapping)), None)
         if inner is None and len(content) == 1:

@@ -30,7 +30,6 @@ data_app = typer.Typer(help="Pictures to train and measure on.", no_args_is_help
 app.add_typer(data_app, name="data")
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Folders = Annotated[list[Path], typer.Option("--data", help="Folder of pictures, searched recursively; may be given again.")]
 Places = Annotated[
     list[str],
     typer.Option("--data", help="Folder of pictures, packed file, or Parquet shards (also hf://datasets/OWNER/NAME); may be given again."),
@@ -93,20 +92,47 @@ def train(
 
 @app.command()
 def bench(
-    models: Annotated[list[str], typer.Argument(help="Model files, run directories, or the word bicubic.", metavar="MODEL...")],
-    suite: Annotated[str, typer.Option(help="Suite of degradations.")],
-    data: Folders,
-    out: Annotated[Path, typer.Option(help="Folder for rows.jsonl, table.md, manifest.json and the pictures.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(help="Model files, run directories, or the words bicubic, lanczos, nearest.", metavar="MODEL..."),
+    ],
+    suite: Annotated[list[str], typer.Option(help="Suite of degradations; may be given again.")],
+    out: Annotated[Path, typer.Option(help="Folder for rows.jsonl, table.md, manifest.json, report.html and the pictures.")],
+    data: Annotated[list[Path], typer.Option(help="Folder of a set, in any usual layout; may be given again.")] = [],  # noqa: B006
+    lr: Annotated[list[Path], typer.Option(help="Suite paired: folder of low resolution; may be given again, each with its --hr.")] = [],  # noqa: B006
+    hr: Annotated[list[Path], typer.Option(help="Suite paired: folder of high resolution.")] = [],  # noqa: B006
+    align: Annotated[str, typer.Option(help="Suite paired: none, or subpixel where pairs are shifted.")] = "none",
+    metric: Annotated[list[str], typer.Option(help="Perceptual measure of pyiqa's, beside our own; may be given again.")] = [],  # noqa: B006
     seed: Seed = 0,
     device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, bf16, or auto.")] = "fp32",
+    pictures: Annotated[bool, typer.Option(help="Keep inputs and results as pictures.")] = True,
+    page: Annotated[bool, typer.Option(help="Write report.html.")] = True,
+    cache: Annotated[Path | None, typer.Option(help="Folder that keeps made inputs; by default that of the user.")] = None,
 ) -> None:
-    """Measure models on a suite of degradations."""
+    """Measure models on suites of degradations. The same command again continues an interrupted one."""
     from rich.console import Console
 
-    from wildsr import jobs
+    from wildsr import benchmark, jobs
 
-    rows = jobs.bench(models, suite, data, out, seed=seed, device=device, console=Console(stderr=True))
+    rows = jobs.bench(
+        models,
+        suite,
+        data,
+        out,
+        pairs=jobs.Pairs(lr, hr, align),
+        also=metric,
+        seed=seed,
+        device=device,
+        precision=precision,
+        cache=cache or benchmark.cache_folder(),
+        pictures=pictures,
+        page=page,
+        console=Console(stderr=True),
+    )
     print((out / "table.md").read_text(encoding="utf-8"))
+    if page:
+        print(out / "report.html")
     _finish(jobs.failures(rows))
 
 
@@ -143,14 +169,25 @@ def sweep(
 @app.command()
 def report(
     rows: Annotated[list[Path], typer.Argument(help="rows.jsonl of one or more benchmarks.", metavar="ROWS.jsonl...")],
-    out: Annotated[Path, typer.Option(help="The page to write.", metavar="PAGE.html")],
+    out: Annotated[Path | None, typer.Option(help="The page to write.", metavar="PAGE.html")] = None,
     run: Annotated[list[Path], typer.Option(help="Run directory whose curves to show; may be given again.")] = [],  # noqa: B006
+    baseline: Annotated[str | None, typer.Option(help="The model that gains are shown against; by default the first.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Tables in Markdown to write.", metavar="TABLES.md")] = None,
+    latex: Annotated[Path | None, typer.Option(help="Tables in LaTeX (booktabs) to write.", metavar="TABLES.tex")] = None,
 ) -> None:
-    """Write one self-contained page from benchmark rows."""
-    from wildsr.report import write_page
+    """Write one self-contained page, or tables, from benchmark rows."""
+    from wildsr import files
+    from wildsr import report as reports
 
-    write_page(out, rows, run)
-    print(out)
+    if out is None and markdown is None and latex is None:
+        raise UserError("nothing to write: add --out PAGE.html, --markdown TABLES.md or --latex TABLES.tex")
+    if out is not None:
+        reports.write_page(out, rows, run, baseline=baseline)
+    for path, tables in ((markdown, reports.table_markdown), (latex, reports.table_latex)):
+        if path is not None:
+            files.write_text(path, tables(reports.read_rows(rows)))
+    for path in filter(None, (out, markdown, latex)):
+        print(path)
 
 
 @app.command()
@@ -177,17 +214,33 @@ def upscale(
 
 @app.command()
 def degrade(
-    inputs: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.", metavar="INPUT...")],
-    preset: Annotated[str, typer.Option(help="clean, blur, noise, jpeg, b+n, b+j, n+j, b+n+j, nearest or two-order.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results, always PNG.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them, for --preset.", metavar="[INPUT...]")] = [],  # noqa: B006
+    preset: Annotated[str | None, typer.Option(help="A test degradation (clean, blur, b+n, ..., motion-2, ...), or two-order.")] = None,
+    suite: Annotated[str | None, typer.Option(help="All inputs of a suite, in folders as other projects' tools read them.")] = None,
+    data: Annotated[list[Path], typer.Option(help="Folder of a set, for --suite; may be given again.")] = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="Folder for the results, always PNG.")] = None,
+    verify: Annotated[Path | None, typer.Option(help="Manifest to compare with; without --data, the files in --out are compared.")] = None,
     seed: Seed = 0,
-    scale: Annotated[int, typer.Option(help="How many times smaller: 2, 3 or 4.")] = 4,
+    scale: Annotated[int, typer.Option(help="How many times smaller, for --preset: 2, 3 or 4.")] = 4,
 ) -> None:
     """Degrade pictures as the benchmark or the training does."""
+    from rich.console import Console
+
     from wildsr import jobs
 
+    if (preset is None) == (suite is None):
+        raise UserError("what to make is not clear: give --preset NAME with pictures, or --suite NAME with --data FOLDER")
+    if suite is not None:
+        if inputs:
+            raise UserError(f"a suite takes its pictures from --data FOLDER: {inputs[0]} is left over")
+        done, problems = jobs.degrade_sets(suite, data, out, seed=seed, verify=verify, console=Console(stderr=True))
+        print(f"{done} inputs as the manifest has them, {len(problems)} not" if verify else f"{out}: {done} inputs and manifest.json")
+        _finish(problems)
+        return
+    if out is None or not inputs or data or verify:
+        raise UserError("--preset takes pictures and --out FOLDER, and neither --data nor --verify")
     sources = jobs.expand(inputs)
-    _finish(jobs.degrade_files(sources, preset, out, seed=seed, scale=scale), of=len(sources))
+    _finish(jobs.degrade_files(sources, preset or "", out, seed=seed, scale=scale), of=len(sources))
 
 
 @app.command()
@@ -208,25 +261,50 @@ def info(
 
 @data_app.command("list")
 def data_list() -> None:
-    """List the photographs that need no download."""
+    """List the photographs that need no download, and the sets that can be fetched by name, or how to come by them."""
     from wildsr import datasets, images
 
-    for path in datasets.samples():
+    try:
+        samples, missing = datasets.samples(), []
+    except UserError as error:
+        samples, missing = [], [str(error)]
+    for path in samples:
         width, height = images.open_picture(path).size
         print(f"{path.stem:<20}{width:>5}×{height:<6}{'held out' if path.stem in datasets.HELD_OUT else 'training':<10}{path}")
+    for chosen in datasets.NAMED.values():
+        print(f"{chosen.name:<26}{chosen.count or '?':>4} pictures  {chosen.how:<32}{chosen.terms}")
+    _finish(missing)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="A set that wildsr data list shows.", metavar="NAME")],
+    root: Annotated[Path, typer.Option(help="Folder of the sets; this one becomes ROOT/NAME.")] = Path("data"),
+    url: Annotated[str | None, typer.Option(help="Another place: an archive, or hf://datasets/OWNER/NAME[@REVISION][/PATH].")] = None,
+) -> None:
+    """Fetch a set by its name, verify and unpack it. The same command again continues what was interrupted."""
+    from rich.console import Console
+
+    from wildsr import datasets
+
+    for line in datasets.fetch(name, root, url=url, console=Console(stderr=True))[1]:
+        print(line)
 
 
 @data_app.command("check")
 def data_check(
     place: Annotated[str, typer.Argument(help="Folder of pictures, packed file, or Parquet shards.", metavar="PLACE")],
 ) -> None:
-    """Read every picture of a folder, a packed file or Parquet shards, and say which cannot be used."""
-    from wildsr import jobs
+    """Read every picture of a folder, a packed file or Parquet shards, and say which cannot be used, and which sets are there."""
+    from wildsr import datasets, jobs
 
     records, problems = jobs.check([place])
     sides = [min(record.width, record.height) for record in records if not record.problem]
     print(f"{len(records)} pictures, {len(problems)} unreadable" + (f"; the shortest side is {min(sides)} pixels" if sides else ""))
-    _finish(problems, of=len(records))
+    lines, wrong = datasets.survey(Path(place)) if Path(place).is_dir() else ([], [])
+    for line in lines:
+        print(line)
+    _finish([*problems, *wrong], of=len(records) + len(wrong))
 
 
 @data_app.command("pack")

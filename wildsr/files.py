@@ -123,13 +123,31 @@ def append_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
     """Reads records; a line that a crash cut short is passed over."""
+    lines = [line for line in Path(path).read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
+    with contextlib.suppress(json.JSONDecodeError):
+        # All at once, records share their keys, which halves the memory of hundreds of thousands.
+        found = json.loads(f"[{','.join(lines)}]")
+        if len(found) == len(lines) and all(isinstance(record, dict) for record in found):
+            return found
     records = []
-    for line in Path(path).read_text(encoding="utf-8", errors="replace").split("\n"):
+    for line in lines:
         with contextlib.suppress(json.JSONDecodeError):
             record = json.loads(line)
             if isinstance(record, dict):
                 records.append(record)
     return records
+
+
+def read_json(path: Path | str) -> Any:
+    """The value that a JSON file holds. Raises UserError naming the file when it is missing or damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise UserError(f"{path}: not a JSON file") from None
 
 
 def sha256(data: bytes | memoryview) -> str:

@@ -142,16 +142,16 @@ def to_pillow(picture: UInt8[Tensor, "3 h w"]) -> Image.Image:
     return Image.fromarray(picture.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
-def png(picture: Image.Image) -> bytes:
-    """The bytes of a PNG file; equal pictures give equal bytes under one Pillow."""
+def png(picture: Image.Image, *, fast: bool = False) -> bytes:
+    """The bytes of a PNG file; equal pictures give equal bytes under one Pillow. fast: a quarter of the time, for a tenth more bytes."""
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
+    picture.save(buffer, format="PNG", compress_level=1 if fast else 6)
     return buffer.getvalue()
 
 
-def write(path: Path | str, picture: UInt8[Tensor, "3 h w"]) -> bytes:
-    """Writes a PNG atomically and returns its bytes."""
-    data = png(to_pillow(picture))
+def write(path: Path | str, picture: UInt8[Tensor, "3 h w"], *, fast: bool = False) -> bytes:
+    """Writes a PNG atomically and returns its bytes; `fast` as in `png`."""
+    data = png(to_pillow(picture), fast=fast)
     files.write_bytes(path, data)
     return data
 

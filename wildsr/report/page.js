@@ -1,133 +1,65 @@
 "use strict";
 document.documentElement.classList.add("js");
 
-document.addEventListener("DOMContentLoaded", () => {
-  const find = (id) => document.getElementById(id);
-  const data = JSON.parse(find("data").textContent);
-  const metrics = Object.keys(data.metrics);
-  let metric = metrics[0];
+// What all parts of the page share: the data, what is chosen, and who wants to know of a change.
+const page = { data: null, suite: "", metric: "", listeners: [] };
 
-  function press(buttons, isPressed) {
-    for (const button of buttons) button.setAttribute("aria-pressed", String(isPressed(button)));
+page.find = (id) => document.getElementById(id);
+
+page.make = (kind, words, fields = {}) => {
+  const made = Object.assign(document.createElement(kind), fields);
+  made.textContent = words;
+  return made;
+};
+
+page.option = (value, name) => page.make("option", name, { value });
+
+page.press = (buttons, isPressed) => {
+  for (const button of buttons) button.setAttribute("aria-pressed", String(isPressed(button)));
+};
+
+document.addEventListener("DOMContentLoaded", () => {
+  page.data = JSON.parse(page.find("data").textContent);
+  page.suite = Object.keys(page.data.suites)[0];
+  page.metric = page.data.suites[page.suite][0];
+
+  const buttonsOf = (kind) => document.querySelectorAll(`button[data-switch="${kind}"]`);
+
+  function show() {
+    for (const block of document.querySelectorAll(".block")) {
+      const { suite, metric } = block.dataset;
+      block.classList.toggle("shown", (!suite || suite === page.suite) && (!metric || metric === page.metric));
+    }
+    page.press(buttonsOf("suite"), (button) => button.dataset.to === page.suite);
+    page.press(buttonsOf("metric"), (button) => button.dataset.to === page.metric);
+    for (const button of buttonsOf("metric")) button.disabled = !page.data.suites[page.suite].includes(button.dataset.to);
+    for (const name of document.querySelectorAll('[data-name="metric"]')) name.textContent = page.data.metrics[page.metric];
+    for (const listener of page.listeners) listener();
   }
 
-  function show(kind, value) {
-    for (const part of document.querySelectorAll(`[data-${kind}]`)) part.classList.toggle("shown", part.dataset[kind] === value);
-    press(document.querySelectorAll(`button[data-switch="${kind}"]`), (button) => button.dataset.to === value);
+  function showView(view) {
+    for (const part of document.querySelectorAll("[data-view]")) part.classList.toggle("shown", part.dataset.view === view);
+    page.press(buttonsOf("view"), (button) => button.dataset.to === view);
   }
 
   for (const button of document.querySelectorAll("button[data-switch]")) {
     button.addEventListener("click", () => {
-      show(button.dataset.switch, button.dataset.to);
-      if (button.dataset.switch === "metric") {
-        metric = button.dataset.to;
-        if (data.shots.length) renderPictures();
-      }
+      const { switch: kind, to } = button.dataset;
+      if (kind === "view") return showView(to);
+      page[kind] = to;
+      const there = page.data.suites[page.suite];
+      if (!there.includes(page.metric)) page.metric = there[0];
+      show();
     });
   }
 
-  if (!data.shots.length) return;
-
-  const pair = find("pair"), slider = find("slider"), before = find("before"), after = find("after");
-  const picture = find("picture"), left = find("left"), right = find("right"), strip = find("strip");
-  const degradationButtons = [...find("degradation").children];
-  let degradation = degradationButtons[degradationButtons.length - 1].dataset.degradation;
-
-  function element(kind, words, fields = {}) {
-    const made = Object.assign(document.createElement(kind), fields);
-    made.textContent = words;
-    return made;
-  }
-
-  const option = (value, name) => element("option", name, { value });
-
-  const groups = new Map();
-  for (const shot of data.shots) {
-    if (!groups.has(shot.set)) groups.set(shot.set, new Map());
-    groups.get(shot.set).set(shot.key, shot.image);
-  }
-  for (const [set, images] of groups) {
-    const group = document.createElement("optgroup");
-    group.label = set;
-    for (const [key, image] of images) group.append(option(key, image));
-    picture.append(group);
-  }
-
-  const shotsOfPicture = () => data.shots.filter((shot) => shot.key === picture.value);
-
-  function sidesOf(shot) {
-    const truth = data.truths[shot.key];
-    return truth ? [...shot.sides, { id: "truth", name: "ground truth", uri: truth }] : shot.sides;
-  }
-
-  function scoreOf(side) {
-    const score = side.scores && side.scores[metric];
-    return score ? `${score}${score.includes("dB") ? "" : ` ${data.metrics[metric].split(" ")[0]}`}` : "";
-  }
-
-  function fill(select, sides) {
-    const wanted = select.value || select.dataset.first;
-    select.replaceChildren(...sides.map((side) => option(side.id, side.name)));
-    select.value = sides.some((side) => side.id === wanted) ? wanted : sides[select === left ? 0 : sides.length - 1].id;
-  }
-
-  function renderPictures() {
-    const shots = shotsOfPicture();
-    const shot = shots.find((one) => one.degradation === degradation) || shots[shots.length - 1];
-    press(degradationButtons, (button) => button.dataset.degradation === shot.degradation);
-    for (const button of degradationButtons) button.disabled = !shots.some((one) => one.degradation === button.dataset.degradation);
-    const sides = sidesOf(shot);
-    fill(left, sides);
-    fill(right, sides);
-    const [one, other] = [left, right].map((select) => sides.find((side) => side.id === select.value));
-    const [width, height] = shot.size;
-    pair.style.aspectRatio = `${width} / ${height}`;
-    pair.style.maxWidth = `${Math.round(576 * Math.min(1, width / height))}px`;
-    for (const [image, tag, side] of [[before, "before-tag", one], [after, "after-tag", other]]) {
-      image.src = side.uri;
-      image.alt = `${shot.set} ${shot.image}, ${shot.degradation}: ${side.name}`;
-      find(tag).textContent = side.name;
-    }
-    slider.setAttribute("aria-label", `Divide between ${one.name} on the left and ${other.name} on the right`);
-    find("shown").textContent = `${shot.set} ${shot.image}, ${shot.degradation}`;
-    strip.replaceChildren(...sides.map((side) => tile(side)));
-    moveDivide();
-  }
-
-  function tile(side) {
-    const button = element("button", "", { type: "button" });
-    const score = scoreOf(side) || (side.id === "input" ? "low resolution" : "");
-    button.append(element("img", "", { src: side.uri, alt: "" }), element("b", side.name), element("span", score));
-    const place = [[left, "left"], [right, "right"]].filter(([select]) => select.value === side.id).map(([, word]) => word);
-    if (place.length) button.append(element("i", place.join(" and ")));
-    button.dataset.side = side.id;
-    press([button], () => right.value === side.id);
+  for (const button of document.querySelectorAll("button[data-toggle]")) {
     button.addEventListener("click", () => {
-      right.value = side.id;
-      renderPictures();
-      strip.querySelector(`[aria-pressed="true"]`).focus();
-    });
-    return button;
-  }
-
-  function moveDivide() {
-    const share = Number(slider.value);
-    pair.style.setProperty("--divide", `${share}%`);
-    const name = (select) => select.selectedOptions[0].textContent;
-    slider.setAttribute("aria-valuetext", `${Math.round(share)} % ${name(left)}, ${Math.round(100 - share)} % ${name(right)}`);
-  }
-
-  slider.addEventListener("input", moveDivide);
-  for (const select of [picture, left, right]) select.addEventListener("change", renderPictures);
-  for (const button of degradationButtons) {
-    button.addEventListener("click", () => {
-      degradation = button.dataset.degradation;
-      renderPictures();
+      const hidden = document.documentElement.classList.toggle(`no-${button.dataset.toggle}`);
+      page.press(document.querySelectorAll(`button[data-toggle="${button.dataset.toggle}"]`), () => !hidden);
     });
   }
-  find("swap").addEventListener("click", () => {
-    [left.value, right.value] = [right.value, left.value];
-    renderPictures();
-  });
-  renderPictures();
+
+  for (const start of [startPictures, startDuel]) start();
+  show();
 });

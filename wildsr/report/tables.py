@@ -1,47 +1,76 @@
-"""Rows of a benchmark, their means, and Markdown tables of them."""
+"""Rows of a benchmark: reading them, what each metric is, and one metric's measurements of one suite."""
 
-import html
 import json
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from wildsr import files
 from wildsr.errors import UserError
 
 BICUBIC = "bicubic"
-DEGRADATIONS = {
-    "clean": "made smaller, nothing else",
-    "blur": "blur",
-    "noise": "noise",
-    "jpeg": "JPEG compression",
-    "b+n": "blur and noise",
-    "b+j": "blur and JPEG compression",
-    "n+j": "noise and JPEG compression",
-    "b+n+j": "blur, noise and JPEG compression",
-}
-METRICS = {"psnr": ("PSNR", " dB", 2), "ssim": ("SSIM", "", 4)}
-"""For each metric its name, its unit and its decimals."""
 TEXTS = ("model", "suite", "suite_version", "set", "image", "degradation", "metric", "space", "protocol")
-KEY = ("model", "set", "image", "degradation", "metric", "space")
+KEY = ("suite", "model", "set", "image", "degradation", "metric", "space")
+AGREE = {
+    "scale": (),
+    "seed": (),
+    "suite_version": ("suite",),
+    "protocol": ("suite", "metric", "space"),
+    "weights_sha256": ("model",),
+    "hr_sha256": ("set", "image"),
+    "lr_sha256": ("suite", "set", "image", "degradation"),
+}
+"""What must be equal among all rows that share the named fields, lest numbers be compared that cannot be."""
 Row = dict[str, Any]
+
+
+class Metric(NamedTuple):
+    """What a metric is called, its unit, its decimals, and which values are good."""
+
+    title: str
+    unit: str = ""
+    decimals: int = 4
+    better: Literal["higher", "lower", "zero"] = "higher"
+
+
+METRICS = {
+    "psnr": Metric("PSNR", " dB", 2),
+    "ssim": Metric("SSIM"),
+    "ms-ssim": Metric("MS-SSIM"),
+    "psnr-high": Metric("Detail PSNR", " dB", 2),
+}
+"""The metrics in the order of their tabs. Others follow under their own names, in capitals."""
+BAND = re.compile(r"energy-([0-9.]+)-([0-9.]+|top)")
+"""Names of the bands of frequencies whose energy is compared with the truth's: bounds in units of LR's Nyquist frequency."""
+
+
+def metric_of(name: str, row: Row | None = None) -> Metric:
+    """What is known of a metric. `row`: one of its rows, which may say `lower_better`."""
+    if band := BAND.fullmatch(name):
+        return Metric(f"Energy {band[1]}–{band[2]}", " dB", 2, "zero")
+    return METRICS.get(name) or Metric(name.upper(), better="lower" if row and row.get("lower_better") else "higher")
+
+
+# Reading
 
 
 def read_rows(paths: Sequence[Path]) -> list[Row]:
     """Reads the rows of one or more `rows.jsonl` (a folder stands for the `rows.jsonl` in it), each measurement once.
 
     Raises UserError naming the file: missing, empty, a key that lacks or has a wrong type, and rows that cannot be compared: another
-    suite, version, scale or seed, another protocol of one metric, one label for two weights, another input or ground truth, two values
-    for one measurement. A failure that another row mends is dropped."""
+    scale or seed, another version of one suite or protocol of one metric in it, one label for two weights, another input or ground truth,
+    two values for one measurement. A failure that another row mends is dropped."""
     rows: dict[tuple[str, ...], Row] = {}
     seen: dict[tuple[str, ...], tuple[Any, Path]] = {}
     for path in (rows_file(path) for path in paths):
         for row in read_records(path):
             _check_row(row, path)
             _check_agreement(seen, row, path)
-            key = tuple(row[name] for name in KEY)
+            key = tuple([row[name] for name in KEY])
             old, new = number(rows[key]) if key in rows else None, number(row)
             if old is not None and new is not None and old != new:
                 raise UserError(f"{path}: two values for {' / '.join(key)}: {old} and {new}: keep one of the two runs")
@@ -74,21 +103,20 @@ def _check_row(row: Row, path: Path) -> None:
     for key in (*TEXTS, "scale", "value", "seed"):
         if key not in row:
             raise UserError(f"{path}: a row has no {key!r}: {json.dumps(row, ensure_ascii=False)[:200]}")
-        is_number = isinstance(row[key], int | float) and not isinstance(row[key], bool)
-        if not (isinstance(row[key], str) and row[key] if key in TEXTS else is_number or (key == "value" and row[key] is None)):
-            raise UserError(f"{path}: {key} = {row[key]!r} is not a {'text' if key in TEXTS else 'number'}")
+        value = row[key]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (isinstance(value, str) and value if key in TEXTS else is_number or (key == "value" and value is None)):
+            raise UserError(f"{path}: {key} = {value!r} is not a {'text' if key in TEXTS else 'number'}")
 
 
 def _check_agreement(seen: dict[tuple[str, ...], tuple[Any, Path]], row: Row, path: Path) -> None:
     """Raises UserError where `row` differs from an earlier one in what makes two results comparable."""
-    everywhere: dict[str, tuple[str, ...]] = dict.fromkeys(("suite", "suite_version", "scale", "seed"), ())
-    within = {"protocol": ("metric", "space"), "weights_sha256": ("model",)}
-    pixels = {"hr_sha256": ("set", "image"), "lr_sha256": ("set", "image", "degradation")}
-    for key, scope in (everywhere | within | pixels).items():
-        value, place = row.get(key), [row[name] for name in scope]
-        # Only hashes may lack: bicubic has no weights, a failed row may have no input.
+    for key, scope in AGREE.items():
+        value = row.get(key)
+        # Only hashes may lack: bicubic has no weights, a photograph alone no ground truth.
         if value is None:
             continue
+        place = [row[name] for name in scope]
         old, file = seen.setdefault((key, *place), (value, path))
         if old != value:
             both = f"{old!r} in {file} and {value!r} in {path}" if file != path else f"{old!r} and {value!r}, both in {path}"
@@ -105,39 +133,42 @@ def number(row: Row) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-# Means
+# One metric of one suite
 
 
 @dataclass(frozen=True)
-class Cell:
+class Mean:
     """A mean (None: nothing to average), the measurements that went into it, and those that were asked for."""
 
     mean: float | None
     count: int
     expected: int
 
-    @property
-    def complete(self) -> bool:
-        """False where the model failed on a picture, so that its mean is over fewer than the others'."""
-        return self.count == self.expected
-
 
 @dataclass(frozen=True)
 class Summary:
-    """The measurements of one metric in one colour space, and their means. `models` starts with bicubic where there is one.
+    """The measurements of one metric in one colour space under one suite. `models` starts with bicubic where there is one.
 
-    `values` and `failures` have by (model, set, degradation) each picture's value or reason; `pictures` has by (set, degradation)
-    those that any model was measured on."""
+    `words` and `seen` have for each degradation its long name and whether training covers its kind ("seen", "near", "unseen", or "" where
+    the rows do not say). `values` and `failures` have by (model, set, degradation) each picture's value or reason; `pictures` has by (set,
+    degradation) those that any model was measured on, `hashes` by (set, picture) the SHA-256 of the ground truth where rows have it."""
 
+    suite: str
+    version: str
+    scale: int
     metric: str
     space: str
     protocol: str
+    about: Metric
     models: list[str]
     sets: list[str]
     degradations: list[str]
+    words: dict[str, str]
+    seen: dict[str, str]
     values: dict[tuple[str, str, str], dict[str, float]]
     failures: dict[tuple[str, str, str], dict[str, str]]
     pictures: dict[tuple[str, str], set[str]]
+    hashes: dict[tuple[str, str], str]
 
     @property
     def key(self) -> str:
@@ -145,44 +176,34 @@ class Summary:
 
     @property
     def name(self) -> str:
-        return f"{METRICS.get(self.metric, (self.metric.upper(),))[0]} {self.space.upper()}"
+        return f"{self.about.title} {self.space.upper()}"
 
     @property
     def unit(self) -> str:
-        return METRICS[self.metric][1] if self.metric in METRICS else ""
+        return self.about.unit
 
     @property
     def title(self) -> str:
         return f"{self.name} in{self.unit}" if self.unit else self.name
 
-    def cell(self, model: str, of_set: str | None = None, degradation: str | None = None, over: str | None = None) -> Cell:
-        """A model's mean over pictures, or with `over` its mean gain over that model on the pictures that both have. None for the set or
-        the degradation: the mean over them, each weighing the same. An infinite value makes a mean infinite."""
-        if of_set is None:
-            return join_cells([self.cell(model, name, degradation, over) for name in self.sets])
-        if degradation is None:
-            return join_cells([self.cell(model, of_set, name, over) for name in self.degradations])
-        mine, expected = self.values.get((model, of_set, degradation), {}), len(self.pictures.get((of_set, degradation), ()))
-        if over is None:
-            return Cell(_mean(mine.values()), len(mine), expected)
-        theirs = self.values.get((over, of_set, degradation), {})
-        shared = sorted(mine.keys() & theirs.keys())
-        ours, others = _mean(mine[image] for image in shared), _mean(theirs[image] for image in shared)
-        return Cell(None if ours is None or others is None else _mean([ours - others]), len(shared), expected)
+    def cell(self, model: str, of_set: str, degradation: str) -> Mean:
+        """A model's mean over the pictures of a set. An infinite value makes a mean infinite."""
+        found = self.values.get((model, of_set, degradation), {})
+        return Mean(mean_of(found.values()), len(found), len(self.pictures.get((of_set, degradation), ())))
 
-    def gain(self, model: str, over: str, of_set: str | None = None, degradation: str | None = None) -> str:
-        """A gain as it is shown, with its sign."""
-        return signed(self.cell(model, of_set, degradation, over).mean, self.metric)
+    @cached_property
+    def places(self) -> list[tuple[str, str]]:
+        """All pictures as (set, picture), set after set, by name."""
+        found = {(name, image) for (name, _), images in self.pictures.items() for image in images}
+        return sorted(found, key=lambda place: (self.sets.index(place[0]), place[1]))
+
+    def images(self, of_set: str | None = None) -> list[tuple[str, str]]:
+        """The pictures of a set, or of all sets, as (set, picture), in order."""
+        return [place for place in self.places if of_set in (None, place[0])]
 
     def count(self, of_set: str | None = None) -> str:
         """How many distinct pictures a set has, or all sets have, in words."""
-        found = {(name, image) for (name, _), images in self.pictures.items() for image in images if of_set in (None, name)}
-        return plural(len(found), "picture")
-
-    def best(self) -> list[str]:
-        """The models with the highest mean over everything, as shown, among those that answered every picture; several where they tie."""
-        means = {model: cell.mean for model in self.models if (cell := self.cell(model)).complete and cell.mean is not None}
-        return [model for model, mean in means.items() if show(mean, self.metric) == show(max(means.values()), self.metric)]
+        return plural(len(self.images(of_set)), "picture")
 
     def failure_notes(self) -> list[str]:
         """A sentence for each model, set and degradation with failed pictures."""
@@ -193,40 +214,83 @@ class Summary:
         ]
 
 
-def _mean(values: Iterable[float]) -> float | None:
+def mean_of(values: Iterable[float]) -> float | None:
+    """The mean; None of nothing, and where +∞ meets −∞."""
     values = list(values)
     mean = sum(values) / len(values) if values else math.nan
     return None if math.isnan(mean) else mean
 
 
-def join_cells(cells: list[Cell]) -> Cell:
-    """The mean of means, each weighing the same."""
-    means = [cell.mean for cell in cells if cell.mean is not None]
-    return Cell(_mean(means), sum(cell.count for cell in cells), sum(cell.expected for cell in cells))
+def summarize(rows: Sequence[Row], metric: str, space: str, suite: str | None = None) -> Summary:
+    """The rows of one suite, metric and space by model, set and degradation; failures are kept apart, out of the means. Without `suite`,
+    the only one there is.
 
-
-def summarize(rows: Sequence[Row], metric: str, space: str) -> Summary:
-    """The rows of one metric and space by model, set and degradation; failures are kept apart, out of the means.
-
-    Raises UserError where no row has this metric and space, or bicubic has none: plain enlargement must be visible in each table."""
-    chosen = [row for row in rows if (row["metric"], row["space"]) == (metric, space)]
+    Raises UserError where no row has this metric and space, bicubic has none (plain enlargement must be visible in each table), or one
+    of several suites must be chosen."""
+    suites = distinct(rows, "suite") if suite is None else [suite]
+    if len(suites) > 1:
+        raise UserError(f"the rows are of several suites: choose one of {', '.join(suites)}")
+    mine = [row for row in rows if suite in (None, row["suite"])]
+    chosen = [row for row in mine if row["metric"] == metric and row["space"] == space]
     if not chosen:
-        there = ", ".join(sorted({f"{row['metric']} {row['space']}" for row in rows}))
+        there = ", ".join(sorted({f"{row['metric']} {row['space']}" for row in mine}))
         raise UserError(f"no rows of {metric} {space}: there is {there or 'nothing'}")
+    return _summary(chosen, models_of(mine))
+
+
+def summaries(rows: Iterable[Row]) -> list[Summary]:
+    """A summary of each suite, metric and space of which anything was measured: suites as they appear, metrics as METRICS has them, bands
+    of frequencies last. Raises UserError as `summarize` does."""
+    chosen: dict[str, dict[tuple[str, str], list[Row]]] = {}
+    for row in rows:
+        chosen.setdefault(row["suite"], {}).setdefault((row["metric"], row["space"]), []).append(row)
+    known = list(METRICS)
+
+    def order(pair: tuple[str, str]) -> tuple[Any, ...]:
+        name, space = pair
+        return bool(BAND.fullmatch(name)), known.index(name) if name in known else len(known), name, space
+
+    found = []
+    for by in chosen.values():
+        models = models_of(row for some in by.values() for row in some)
+        # A model that fails has rows of everything that was asked for, also of what no other model has.
+        found += [_summary(by[pair], models) for pair in sorted(by, key=order) if any(number(row) is not None for row in by[pair])]
+    return found
+
+
+def require_measured(found: Sequence[Summary]) -> None:
+    """Raises UserError where there is no summary but of bands of frequencies."""
+    if all(BAND.fullmatch(summary.metric) for summary in found):
+        raise UserError("no row has a value: every measurement failed; their errors stand in rows.jsonl")
+
+
+def _summary(chosen: Sequence[Row], models: list[str]) -> Summary:
+    first = chosen[0]
+    metric, space = first["metric"], first["space"]
     if all(row["model"] != BICUBIC for row in chosen):
         raise UserError(f"no bicubic rows of {metric} {space}: add the word bicubic to the bench command")
     values: dict[tuple[str, str, str], dict[str, float]] = {}
     failures: dict[tuple[str, str, str], dict[str, str]] = {}
     pictures: dict[tuple[str, str], set[str]] = {}
+    words: dict[str, str] = {}
+    seen: dict[str, str] = {}
+    hashes: dict[tuple[str, str], str] = {}
     for row in chosen:
         key, value = (row["model"], row["set"], row["degradation"]), number(row)
         pictures.setdefault(key[1:], set()).add(row["image"])
+        words.setdefault(key[2], str(row.get("words") or key[2]))
+        seen.setdefault(key[2], str(row.get("seen") or ""))
+        if row.get("hr_sha256"):
+            hashes.setdefault((key[1], row["image"]), row["hr_sha256"])
         if value is None:
             failures.setdefault(key, {})[row["image"]] = str(row.get("error") or "no value")
         else:
             values.setdefault(key, {})[row["image"]] = value
-    sets, degradations = distinct(chosen, "set"), degradations_of(chosen)
-    return Summary(metric, space, chosen[0]["protocol"], models_of(rows), sets, degradations, values, failures, pictures)
+    facts = (first["suite"], first["suite_version"], int(first["scale"]), metric, space, first["protocol"], metric_of(metric, first))
+    return Summary(*facts, models, distinct(chosen, "set"), list(words), words, seen, values, failures, pictures, hashes)
+
+
+# Words
 
 
 def distinct(rows: Iterable[Row], key: str) -> list[Any]:
@@ -239,16 +303,18 @@ def models_of(rows: Iterable[Row]) -> list[str]:
     return sorted(distinct(rows, "model"), key=lambda model: model != BICUBIC)
 
 
-def degradations_of(rows: Iterable[Row]) -> list[str]:
-    """Degradations in the papers' order, unknown ones last."""
-    known = list(DEGRADATIONS)
-    return sorted(distinct(rows, "degradation"), key=lambda name: known.index(name) if name in known else len(known))
+def families(words: Mapping[str, str]) -> dict[str, list[str]]:
+    """Degradations by kind: those whose long names agree up to a comma ("motion blur, severity 2 of 3") are of one."""
+    found: dict[str, list[str]] = {}
+    for name, long in words.items():
+        found.setdefault(long.partition(", severity ")[0], []).append(name)
+    return found
 
 
 def show(value: float | None, metric: str) -> str:
     """A number as it is shown: PSNR with 2 decimals, others with 4; ∞; – for none."""
-    decimals = METRICS[metric][2] if metric in METRICS else 4
-    return "–" if value is None else "∞" if value == math.inf else f"{value:.{decimals}f}"
+    decimals = metric_of(metric).decimals
+    return "–" if value is None else "∞" if value == math.inf else "−∞" if value == -math.inf else f"{value:.{decimals}f}"
 
 
 def signed(value: float | None, metric: str) -> str:
@@ -260,27 +326,3 @@ def signed(value: float | None, metric: str) -> str:
 def plural(count: int, word: str) -> str:
     """A count and its noun: 1 set, 2 sets."""
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
-def table_markdown(rows: Sequence[Row], metric: str = "psnr", space: str = "rgb") -> str:
-    """Markdown: a line that says what was measured and how, and a table for each set, bicubic first; a † marks a mean over fewer
-    pictures. Raises UserError as `summarize` does."""
-
-    def plain(words: str) -> str:
-        return html.escape(" ".join(words.split()), quote=False).replace("|", "\\|").replace("*", "\\*").replace("`", "\\`")
-
-    summary, first = summarize(rows, metric, space), rows[0]
-    code = ", ".join(map(str, distinct(rows, "code_version"))) or "unknown"
-    facts = f"suite {first['suite']} {first['suite_version']}, ×{first['scale']}, seed {first['seed']}, protocol {summary.protocol}"
-    lines = [plain(f"{summary.title}, higher is better; {facts}, code {code}."), ""]
-    for name in summary.sets:
-        lines += [f"**{plain(name)}** ({summary.count(name)})", ""]
-        lines += ["| " + " | ".join(["model", *map(plain, summary.degradations), "mean"]) + " |"]
-        lines += ["| --- |" + " ---: |" * (len(summary.degradations) + 1)]
-        for model in summary.models:
-            cells = [summary.cell(model, name, degradation) for degradation in [*summary.degradations, None]]
-            lines += ["| " + " | ".join([plain(model), *(show(cell.mean, metric) + "†" * (not cell.complete) for cell in cells)]) + " |"]
-        lines += [""]
-    if summary.failures:
-        lines += [f"† mean over fewer pictures, as the model failed: {plain('; '.join(summary.failure_notes()))}.", ""]
-    return "\n".join(lines)

@@ -34,8 +34,8 @@ def run(
     require_matplotlib()  # that it is missing must not come out after the last run
     suite = benchmark.find_suite(suite_name)
     inputs = {
-        (name, stem, degradation): sha256
-        for name, pictures in benchmark.read_sets(test, suite).items()
+        (name, stem, degradation.name): sha256
+        for name, pictures in benchmark.made(test, suite).sets.items()
         for stem, path in pictures.items()
         for sha256 in [images.pixels_sha256(benchmark.read_hr(path))]
         for degradation in suite.degradations

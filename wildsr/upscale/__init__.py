@@ -1,8 +1,9 @@
 """Upscaling: a loaded model is a callable that tiles and clamps; files go in and PNGs come out."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Num, UInt8
@@ -14,6 +15,7 @@ from wildsr.config import nearest
 from wildsr.errors import UserError
 from wildsr.upscale.box import Box
 from wildsr.upscale.cells import in_layers, layer_by_layer
+from wildsr.upscale.foreign import load_foreign as load_foreign
 
 TILE = 256
 """Side in LR pixels of what is upscaled at once, without its overlap, where `load` finds nothing better."""
@@ -46,6 +48,8 @@ class Model:
     weights_key: str
     tile: int = TILE
     dtype: str = "float32"
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What the file says of the training, by name."""
 
     def __call__(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 sh sw"]:
         b, _, h, w = lr.shape
@@ -86,8 +90,8 @@ class Model:
         yield tile, tile.times(self.scale).cut(out, window.times(self.scale))
 
 
-def load(path: Path | str, *, device: str = "auto", tile: int | None = None, precision: str = "fp32") -> Model:
-    """Loads a model file, or the model of a run directory, as a callable.
+def load(path: Path | str, *, device: str = "auto", tile: int | None = None, precision: str = "fp32", key: str | None = None) -> Model:
+    """Loads a model file, or the model of a run directory, as a callable. key: which weights, where a .pth file holds several.
 
     tile: side in LR pixels of what is upscaled at once; None takes what suits network and device. precision: fp32, bf16, or auto, which
     is bf16 where the device computes in it and fp32 elsewhere. Raises UserError for files that are no known network's."""
@@ -95,7 +99,7 @@ def load(path: Path | str, *, device: str = "auto", tile: int | None = None, pre
         raise UserError(f"tile = {tile}: use at least 16 pixels")
     if precision not in PRECISIONS:
         raise UserError(f"unknown precision {precision!r}: {nearest(precision, PRECISIONS)}")
-    found = checkpoint.load(path)
+    found = checkpoint.load(path, key)
     place = devices.pick(device)
     net = checkpoint.build(found).to(place)
     bf16 = precision == "bf16" or (precision == "auto" and devices.computes_bf16(place))
@@ -104,7 +108,8 @@ def load(path: Path | str, *, device: str = "auto", tile: int | None = None, pre
     if tile is None:
         # The larger the tile, the less is computed twice. Half the bytes allow twice the pixels, and layer by layer eight times as many.
         tile = 2 * TILE if bf16 else 4 * TILE if in_layers(net) else TILE
-    return Model(net, found.network.scale, found.weights_sha256, found.weights_key, tile, "bfloat16" if bf16 else "float32")
+    dtype = "bfloat16" if bf16 else "float32"
+    return Model(net, found.network.scale, found.weights_sha256, found.weights_key, tile, dtype, found.metadata)
 
 
 def upscale_picture(model: Model, picture: Image.Image) -> Image.Image:

@@ -1,0 +1,140 @@
+"""The command line of the benchmark: frozen inputs, resuming, joining, reports in every form."""
+
+import json
+
+import torch
+from conftest import one_line
+
+from wildsr import benchmark, checkpoint, degrade, files, images, networks, upscale
+
+
+def test_bench_and_degrade_make_the_same_bytes(wildsr, pictures, tmp_path):
+    status, _, err = wildsr("bench", "bicubic", "--suite=rdsr8", "--data", pictures, "--out", tmp_path / "bench", "--seed", 5)
+    assert status == 0, err
+    (manifest,) = json.loads((tmp_path / "bench" / "manifest.json").read_text())
+    assert {name: len(found) for name, found in manifest["sets"]["pictures"].items()} == {f"picture{i}": 9 for i in range(3)}
+    for preset in ("clean", "noise", "b+n+j"):
+        status, _, err = wildsr("degrade", pictures, "--preset", preset, "--seed", 5, "--out", tmp_path / preset)
+        assert status == 0, err
+        for name in ("picture0", "picture2"):
+            benched = tmp_path / "bench" / "lr" / "rdsr8" / "pictures" / preset / f"{name}.png"
+            assert (tmp_path / preset / f"{name}.png").read_bytes() == benched.read_bytes()
+            assert images.pixels_sha256(images.read(benched)) == manifest["sets"]["pictures"][name][preset]
+    wildsr("degrade", pictures, "--preset", "noise", "--seed", 6, "--out", tmp_path / "other")
+    other = images.read(tmp_path / "other" / "picture0.png")
+    assert images.pixels_sha256(other) != manifest["sets"]["pictures"]["picture0"]["noise"]
+
+
+def test_a_suite_is_written_for_other_tools_and_verified(wildsr, pictures, tmp_path):
+    lr, manifest = tmp_path / "lr", tmp_path / "lr" / "manifest.json"
+    status, out, err = wildsr("degrade", "--suite=rdsr8", "--data", pictures, "--out", lr)
+    assert (status, out.strip()) == (0, f"{lr}: 24 inputs and manifest.json"), err
+    folders = "bicubic blur2_bicubic bicubic_noise20 bicubic_jepg50 blur2_bicubic_noise20 blur2_bicubic_jepg50 bicubic_noise20_jepg50"
+    assert {path.name for path in (lr / "pictures" / "LR_degra").iterdir()} == {*folders.split(" "), "blur2_bicubic_noise20_jepg50"}
+    hr = images.read(lr / "pictures" / "HR" / "x4" / "picture1.png")
+    assert torch.equal(hr, benchmark.read_hr(pictures / "picture1.png"))
+    noisy = images.read(lr / "pictures" / "LR_degra" / "blur2_bicubic_noise20_jepg50" / "picture1.png")
+    assert torch.equal(noisy, degrade.fixed(hr, "b+n+j", seed=0))
+
+    verified = "degrade", "--suite=rdsr8", "--verify", manifest
+    assert wildsr(*verified, "--data", pictures)[:2] == (0, "27 inputs as the manifest has them, 0 not\n")
+    assert wildsr(*verified, "--out", lr)[:2] == (0, "27 inputs as the manifest has them, 0 not\n")
+    (lr / "pictures" / "LR_degra" / "bicubic" / "picture0.png").unlink()
+    images.write(lr / "pictures" / "LR_degra" / "bicubic_jepg50" / "picture0.png", noisy)
+    status, out, err = wildsr(*verified, "--out", lr)
+    assert (status, out) == (3, "25 inputs as the manifest has them, 2 not\n")
+    assert "pictures/picture0 clean: missing" in err
+    assert "pictures/picture0 jpeg: other pixels (" in err
+    status, _, err = wildsr(*verified, "--data", pictures, "--seed", 1)
+    assert (status, "seed 0, not 1: such inputs cannot be compared" in one_line(err)) == (2, True)
+    status, _, err = wildsr("degrade", "--suite=unseen", "--verify", manifest, "--data", pictures)
+    assert (status, "a manifest of rdsr8, not of unseen" in one_line(err)) == (2, True)
+    # Another picture under a known name is found out.
+    images.write(pictures / "picture2.png", images.read(pictures / "picture1.png"))
+    status, out, err = wildsr(*verified, "--data", pictures)
+    assert (status, out) == (3, "18 inputs as the manifest has them, 9 not\n")
+    assert "pictures/picture2 hr: other pixels" in err
+
+
+def test_an_interrupted_bench_goes_on_and_ends_the_same(wildsr, pictures, model, tmp_path, monkeypatch):
+    def bench(out):
+        return wildsr("bench", model, "--suite=rdsr8", "--data", pictures, "--out", out)
+
+    assert bench(tmp_path / "straight")[0] == 0
+    calls = []
+    original = upscale.Model.__call__
+
+    def interrupted(self, lr):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(len(lr))
+        return original(self, lr)
+
+    monkeypatch.setattr("wildsr.upscale.Model.__call__", interrupted)
+    assert bench(tmp_path / "broken")[0] == 130
+    assert calls == [8, 8]
+    assert not (tmp_path / "broken" / "rows.jsonl").exists()
+    # A crash in the middle of a line spoils no other.
+    journal = tmp_path / "broken" / "rows.partial.jsonl"
+    journal.write_text(journal.read_text() + '{"rows": [{"model": "net", ')
+
+    def counted(self, lr):
+        calls.append(len(lr))
+        return original(self, lr)
+
+    monkeypatch.setattr("wildsr.upscale.Model.__call__", counted)
+    assert bench(tmp_path / "broken")[0] == 0
+    assert calls == [8, 8, 8], "one picture was left"
+    assert not journal.exists()
+    for name in ("rows.jsonl", "table.md", "manifest.json", "report.html"):
+        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
+    assert bench(tmp_path / "broken")[0] == 0
+    assert calls == [8, 8, 8], "nothing was left"
+
+
+def test_a_model_joins_a_bench_that_is_there(wildsr, pictures, model, tmp_path):
+    out = tmp_path / "out"
+    assert wildsr("bench", model, "--suite=resizers", "--data", pictures, "--out", out)[0] == 0
+    assert wildsr("bench", "lanczos", "--suite=resizers", "--data", pictures, "--out", out)[0] == 0
+    rows = files.read_jsonl(out / "rows.jsonl")
+    assert {row["model"] for row in rows} == {"bicubic", "lanczos", "net"}
+    assert wildsr("bench", "nearest", "--suite=rdsr8", "--data", pictures, "--out", out, "--no-pictures")[0] == 0
+    rows = files.read_jsonl(out / "rows.jsonl")
+    assert {(row["suite"], row["model"]) for row in rows} == {
+        *(("resizers", name) for name in ("bicubic", "lanczos", "net")),
+        *(("rdsr8", name) for name in ("bicubic", "nearest")),
+    }
+    assert not (out / "images" / "rdsr8").exists()
+    status, _, err = wildsr("bench", "nearest", "--suite=rdsr8", "--data", pictures, "--out", out, "--seed=1")
+    assert status == 2
+    assert "seed" in one_line(err)
+    assert "use another --out" in one_line(err)
+
+
+def test_averaged_and_raw_weights_of_one_file_are_both_measured(wildsr, pictures, tmp_path):
+    config = networks.SRResNetConfig(channels=4, blocks=1)
+    averaged, raw = (networks.create(config).state_dict() for _ in range(2))
+    torch.save({"params": raw, "params_ema": averaged}, tmp_path / "theirs.pth")
+    status, _, err = wildsr("bench", tmp_path / "theirs.pth", "--suite=resizers", "--data", pictures, "--out", tmp_path / "out")
+    assert status == 0, err
+    assert "theirs.pth holds params_ema and params: both are measured" in err
+    rows = files.read_jsonl(tmp_path / "out" / "rows.jsonl")
+    found = {row["model"]: (row["weights_key"], row["weights_sha256"]) for row in rows}
+    assert found == {
+        "bicubic": (None, None),
+        "theirs": ("params_ema", checkpoint.weights_sha256(averaged)),
+        "theirs-params": ("params", checkpoint.weights_sha256(raw)),
+    }
+
+
+def test_reports_in_every_form(wildsr, pictures, tmp_path):
+    assert wildsr("bench", "lanczos", "--suite=resizers", "--data", pictures, "--out", tmp_path / "bench", "--no-page")[0] == 0
+    assert not (tmp_path / "bench" / "report.html").exists()
+    written = [tmp_path / name for name in ("page.html", "tables.md", "tables.tex")]
+    forms = [word for option, path in zip(("--out", "--markdown", "--latex"), written, strict=True) for word in (option, path)]
+    status, out, err = wildsr("report", tmp_path / "bench", *forms)
+    assert (status, out.split()) == (0, [str(path) for path in written]), err
+    assert written[1].read_text() == (tmp_path / "bench" / "table.md").read_text()
+    assert "\\toprule" in written[2].read_text()
+    status, _, err = wildsr("report", tmp_path / "bench")
+    assert (status, "nothing to write" in one_line(err)) == (2, True)

@@ -1,0 +1,33 @@
+"""The benchmark: suites of inputs, what is measured on them, and a row for every number, with all that is needed to trust it."""
+
+from wildsr.benchmark.contenders import RESIZERS as RESIZERS
+from wildsr.benchmark.contenders import Contender as Contender
+from wildsr.benchmark.contenders import bicubic as bicubic
+from wildsr.benchmark.contenders import resizer as resizer
+from wildsr.benchmark.inputs import ALIGNMENTS as ALIGNMENTS
+from wildsr.benchmark.inputs import CROP_HR as CROP_HR
+from wildsr.benchmark.inputs import Case as Case
+from wildsr.benchmark.inputs import Inputs as Inputs
+from wildsr.benchmark.inputs import alone as alone
+from wildsr.benchmark.inputs import cache_folder as cache_folder
+from wildsr.benchmark.inputs import made as made
+from wildsr.benchmark.inputs import paired as paired
+from wildsr.benchmark.inputs import read_hr as read_hr
+from wildsr.benchmark.manifest import find_manifest as find_manifest
+from wildsr.benchmark.manifest import manifest as manifest
+from wildsr.benchmark.manifest import manifest_of as manifest_of
+from wildsr.benchmark.manifest import read_manifest as read_manifest
+from wildsr.benchmark.manifest import verify as verify
+from wildsr.benchmark.manifest import verify_folder as verify_folder
+from wildsr.benchmark.manifest import write_layout as write_layout
+from wildsr.benchmark.running import Plan as Plan
+from wildsr.benchmark.running import Unit as Unit
+from wildsr.benchmark.running import by_unit as by_unit
+from wildsr.benchmark.running import mean_psnr as mean_psnr
+from wildsr.benchmark.running import run as run
+from wildsr.benchmark.running import units as units
+from wildsr.benchmark.suites import EIGHT as EIGHT
+from wildsr.benchmark.suites import SUITES as SUITES
+from wildsr.benchmark.suites import Suite as Suite
+from wildsr.benchmark.suites import find_suite as find_suite
+from wildsr.benchmark.suites import presets as presets

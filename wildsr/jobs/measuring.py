@@ -1,0 +1,198 @@
+"""Measuring: what `wildsr bench` does."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from wildsr import benchmark, checkpoint, devices, files, metrics, report, upscale
+from wildsr.errors import UserError
+from wildsr.jobs.common import require, silent
+
+Row = dict[str, Any]
+Known = Mapping[benchmark.Unit, Sequence[Row]]
+
+
+def contenders(model: Path | str, scale: int, device: str = "auto", precision: str = "fp32") -> list[benchmark.Contender]:
+    """What a MODEL of the command line stands for: a model file, a run directory, a model that spandrel opens, or a resizer's name
+    (`benchmark.RESIZERS`), at `scale`. A .pth file with averaged and raw weights gives both, the raw ones as NAME-params.
+
+    A contender has the name of the run or the file."""
+    if str(model) in benchmark.RESIZERS:
+        return [benchmark.resizer(str(model), scale)]
+    path = Path(model)
+    place = path.resolve()
+    name = {"model": place.parent.name, "raw": f"{place.parent.name}-raw"}.get(place.stem, place.stem) if path.is_file() else place.name
+    if not checkpoint.is_known(path):
+        foreign = upscale.load_foreign(path, device=device)
+        return [benchmark.Contender(name, foreign, foreign.scale, foreign.weights_sha256, foreign.architecture)]
+    keys = checkpoint.weights_keys(path)
+    found = []
+    for key in keys if len(keys) > 1 else [None]:
+        loaded = upscale.load(path, device=device, precision=precision, key=key)
+        training, seed = _training(loaded.metadata)
+        found.append(
+            benchmark.Contender(
+                name if key is None or key == keys[0] else f"{name}-{key}",
+                loaded,
+                loaded.scale,
+                loaded.weights_sha256,
+                loaded.weights_key,
+                loaded.tile,
+                loaded.dtype,
+                batched=True,
+                training=training,
+                training_seed=seed,
+            )
+        )
+    return found
+
+
+def _training(metadata: Mapping[str, Any]) -> tuple[str | None, int | None]:
+    """A name for a training that all its seeds share, and the seed; None of a model that does not say."""
+    config = metadata.get("config")
+    if not isinstance(config, dict) or not isinstance(config.get("seed"), int):
+        return None, None
+    what = {key: metadata.get(key) for key in ("data_fingerprint", "init", "images_seen")} | {**config, "seed": None}
+    return files.sha256(files.to_line(dict(sorted(what.items()))).encode())[:16], config["seed"]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Folders for the suite `paired`: the i-th of low resolution with the i-th of high; `align` as in `benchmark.paired`."""
+
+    lr: Sequence[Path] = ()
+    hr: Sequence[Path] = ()
+    align: str = "none"
+
+
+def bench(
+    models: Sequence[Path | str],
+    suites: str | Sequence[str],
+    data: Sequence[Path],
+    out: Path,
+    *,
+    pairs: Pairs | None = None,
+    also: Sequence[str] = (),
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "fp32",
+    cache: Path | None = None,
+    pictures: bool = True,
+    page: bool = False,
+    console: Console | None = None,
+) -> list[Row]:
+    """Measures models on suites and writes to `out` rows.jsonl, table.md and manifest.json, with `pictures` what the rows speak of, and
+    with `page` report.html; returns the rows.
+
+    Bicubic resizing is always among them. also: perceptual measures by pyiqa's names. cache: a folder that keeps made inputs. What an
+    earlier, interrupted bench measured there under the same conditions is taken over; its rows of other models and suites stay. On a CPU,
+    the whole process keeps from then on the memory that it frees (`devices.keep_memory`)."""
+    require(seed >= 0, "seed", seed, "use 0 or more")
+    place = devices.pick(device)  # also where bicubic alone is measured, a mistake is said
+    asked = [benchmark.find_suite(name) for name in dict.fromkeys([suites] if isinstance(suites, str) else suites)]
+    loaded = [contenders(model, 0, device, precision) for model in models if str(model) not in benchmark.RESIZERS]
+    for several in loaded:
+        if len(several) > 1 and console is not None:
+            keys = " and ".join(str(one.weights_key) for one in several)
+            console.print(f"{several[0].name}.pth holds {keys}: both are measured", highlight=False, markup=False, soft_wrap=True)
+    scale = next((found[0].scale for found in loaded), 4)
+    # Folders of pairs, and photographs, have the scale of whom they are given to.
+    asked = [suite if suite.inputs == "made" else replace(suite, scale=scale, crop=scale * (suite.inputs == "paired")) for suite in asked]
+    words = [str(model) for model in models if str(model) in benchmark.RESIZERS]
+    added = {name: metrics.perceptual(name) for name in also}
+    plans = []
+    known = _known(out)
+    for suite in asked:
+        plain = [benchmark.resizer(word, suite.scale) for word in dict.fromkeys(["bicubic", *words])]
+        inputs = _inputs(suite, data, pairs or Pairs(), seed, cache)
+        measures = {**metrics.METRICS, **added} if added and suite.inputs != "alone" else None
+        every = [*plain, *itertools.chain.from_iterable(loaded)]
+        plans.append(benchmark.Plan(every, inputs, measures, out if pictures else None, known))
+    kept = _kept(known, plans, out)
+    rows: list[Row] = []
+    ahead = int(place.type != "cpu")
+    if not ahead:
+        devices.keep_memory()
+    measuring = itertools.chain.from_iterable(benchmark.units(plan, ahead=ahead) for plan in plans)
+    total = sum(plan.units for plan in plans)
+    for found in track(measuring, "measuring", total, console=console, disable=silent(console)):
+        files.append_jsonl(out / JOURNAL, [{"rows": found}])
+        rows += found
+    rows = _together(kept, rows)
+    files.write_text(out / "rows.jsonl", "".join(files.to_line(row) for row in rows))
+    files.write_text(out / "manifest.json", files.to_json(benchmark.manifest_of(rows)))
+    files.write_text(out / "table.md", report.table_markdown(rows))
+    (out / JOURNAL).unlink(missing_ok=True)
+    if page:
+        report.write_page(out / "report.html", [out / "rows.jsonl"])
+    return rows
+
+
+JOURNAL = "rows.partial.jsonl"
+"""In a bench's folder until it is finished: what was measured so far, a unit a line."""
+
+
+def _inputs(suite: benchmark.Suite, data: Sequence[Path], pairs: Pairs, seed: int, cache: Path | None) -> benchmark.Inputs:
+    if suite.inputs == "paired":
+        if data:
+            raise UserError(f"suite {suite.name} takes its pictures from --lr FOLDER and --hr FOLDER, not from --data")
+        return benchmark.paired(pairs.lr, pairs.hr, suite, align=pairs.align, seed=seed)
+    if pairs.lr or pairs.hr or pairs.align != "none":
+        raise UserError(f"--lr, --hr and --align are for the suite paired; {suite.name} takes --data FOLDER")
+    if not data:
+        raise UserError("no pictures to measure on: add --data FOLDER")
+    return benchmark.alone(data, suite, seed=seed) if suite.inputs == "alone" else benchmark.made(data, suite, seed=seed, cache=cache)
+
+
+def _known(out: Path) -> dict[benchmark.Unit, list[Row]]:
+    """The rows of earlier benches in a folder, finished or not; the later ones count."""
+    rows = files.read_jsonl(out / "rows.jsonl") if (out / "rows.jsonl").is_file() else []
+    found = benchmark.by_unit(rows)
+    for line in files.read_jsonl(out / JOURNAL) if (out / JOURNAL).is_file() else []:
+        found |= benchmark.by_unit(line.get("rows", []))
+    return found
+
+
+def _kept(known: Known, plans: Sequence[benchmark.Plan], out: Path) -> list[Row]:
+    """Earlier rows of models, suites and pictures that are not measured now. Raises UserError where they cannot stand beside new ones."""
+    now = {
+        (plan.inputs.suite.name, contender.name, *place) for plan in plans for contender in plan.contenders for place in plan.inputs.places
+    }
+    everywhere = {key: plans[0].inputs.facts[key] for key in ("scale", "seed")}
+    versions = {plan.inputs.suite.name: plan.inputs.suite.version for plan in plans}
+    rows = [row for unit, found in known.items() if unit not in now for row in found]
+    for row in rows:
+        for key, wanted in (everywhere | {"suite_version": versions.get(str(row.get("suite")), row.get("suite_version"))}).items():
+            if row.get(key) != wanted:
+                raise UserError(f"{out} holds rows of {row.get('model')} with {key} {row.get(key)!r}, not {wanted!r}: use another --out")
+    return rows
+
+
+def _together(kept: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
+    """Rows in one order, whatever the order of work: by suite, set, picture, model. Of the kept ones, those of other inputs go."""
+    inputs = {tuple(row[key] for key in ("suite", "set", "image", "degradation")): (row["lr_sha256"], row["hr_sha256"]) for row in rows}
+    fitting = [
+        row
+        for row in kept
+        if (
+            inputs.get(tuple(row.get(key) for key in ("suite", "set", "image", "degradation")))
+            or (row.get("lr_sha256"), row.get("hr_sha256"))
+        )
+        == (row.get("lr_sha256"), row.get("hr_sha256"))
+    ]
+    both = [*fitting, *rows]
+    ranks = {key: {name: rank for rank, name in enumerate(dict.fromkeys(row[key] for row in both))} for key in ("suite", "set", "model")}
+    return sorted(
+        both, key=lambda row: (ranks["suite"][row["suite"]], ranks["set"][row["set"]], row["image"], ranks["model"][row["model"]])
+    )
+
+
+def failures(rows: Sequence[Row]) -> list[str]:
+    """What failed in a benchmark, a line each."""
+    lines = (f"{row['model']} failed on {row['set']}/{row['image']} ({row['degradation']}): {row['error']}" for row in rows if row["error"])
+    return list(dict.fromkeys(lines))

@@ -1,0 +1,151 @@
+"""Pictures and model files: degrading, upscaling, examining."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from wildsr import benchmark, checkpoint, datasets, degrade, images, upscale
+from wildsr.config import nearest
+from wildsr.errors import UserError
+from wildsr.jobs.common import require, silent
+
+
+def degrade_files(sources: Sequence[Path], preset: str, out: Path, *, seed: int, scale: int) -> list[str]:
+    """Degrades pictures to OUT/STEM.png; the fixed presets cut them to multiples of 12 first. Returns what failed, a line each.
+
+    With two-order, the i-th picture is sample n = i of the pipeline."""
+    named = {one.name: one for one in (*degrade.UNSEEN, *degrade.PRESETS.values())}
+    if preset != "two-order" and preset not in named:
+        raise UserError(f"unknown preset {preset!r}: {nearest(preset, [*named, 'two-order'])}")
+    require(seed >= 0, "seed", seed, "use 0 or more")
+    require(scale in (2, 3, 4), "scale", scale, "use 2, 3 or 4")
+    targets = _targets(sources, lambda source: out / f"{source.stem}.png")
+    order = {source: n for n, source in enumerate(sources)}
+
+    def work(source: Path, target: Path) -> None:
+        hr = images.read(source)
+        if preset == "two-order":
+            hr = images.crop_to_multiple(hr, scale)
+            pipeline = degrade.TwoOrder()
+            lr = pipeline.apply(images.to_float(hr).unsqueeze(0), pipeline.sample(seed, [order[source]]), scale)
+            images.write(target, images.to_uint8(lr[0]))
+        else:
+            hr = images.crop_to_multiple(hr, benchmark.CROP_HR)
+            images.write(target, degrade.fixed(hr, named[preset], seed=seed, scale=scale))
+
+    return _each(targets, work)
+
+
+def upscale_files(
+    sources: Sequence[Path],
+    model_path: Path,
+    out: Path | None,
+    *,
+    device: str = "auto",
+    tile: int | None = None,
+    precision: str = "auto",
+    max_pixels: int = images.MAX_PIXELS,
+    console: Console | None = None,
+) -> list[str]:
+    """Upscales pictures to OUT/STEM.png, or to STEM_x4.png beside each without `out`. Returns what failed, a line each.
+
+    tile, precision: as for `upscale.load`, but bf16 by default where the device computes in it."""
+    require(max_pixels > 0, "max-pixels", max_pixels, "use a positive number")
+    model = upscale.load(model_path, device=device, tile=tile, precision=precision)
+    targets = _targets(
+        sources, lambda source: (out or source.parent) / (f"{source.stem}.png" if out else f"{source.stem}_x{model.scale}.png")
+    )
+
+    def work(source: Path, target: Path) -> None:
+        upscale.upscale_file(model, source, target, max_pixels=max_pixels)
+        if console is not None:
+            console.print(f"{source} -> {target}", highlight=False, soft_wrap=True)
+
+    return _each(targets, work)
+
+
+def check(places: Sequence[Path | str]) -> tuple[list[datasets.Record], list[str]]:
+    """Reads every picture of some places (`datasets.open`), as training would; returns what was found, and what is wrong with it, a line
+    each."""
+    records = list(datasets.open(places).check())
+    return records, [record.problem for record in records if record.problem]
+
+
+def info(path: Path) -> dict[str, Any]:
+    """What a model file says of itself, as plain values."""
+    found = checkpoint.load(path)
+    return {
+        "network": found.network.model_dump(mode="json"),
+        "scale": found.network.scale,
+        "parameters": checkpoint.parameter_count(found.weights),
+        "weights_key": found.weights_key,
+        "weights_sha256": found.weights_sha256,
+        **found.metadata,
+    }
+
+
+def degrade_sets(
+    suite_name: str, data: Sequence[Path], out: Path | None, *, seed: int = 0, verify: Path | None = None, console: Console | None = None
+) -> tuple[int, list[str]]:
+    """Makes a suite's inputs from sets of pictures: with `out`, writes them in the folders that other projects' tools read
+    (`benchmark.write_layout`), with manifest.json; with `verify`, a manifest, compares them with it. Without `data`, the files that lie
+    in `out` are compared. Returns how many inputs were written or agree, and what differs, a line each."""
+    require(seed >= 0, "seed", seed, "use 0 or more")
+    suite = benchmark.find_suite(suite_name)
+    if suite.inputs != "made":
+        raise UserError(
+            f"suite {suite.name} makes no inputs: choose one of {', '.join(s.name for s in benchmark.SUITES.values() if s.degradations)}"
+        )
+    if not data:
+        if verify is None or out is None:
+            raise UserError("no pictures to degrade: add --data FOLDER")
+        manifest = next((one for one in benchmark.read_manifest(verify) if one["suite"] == suite.name), None)
+        if manifest is None:
+            raise UserError(f"{verify}: not a manifest of suite {suite.name}")
+        return benchmark.verify_folder(manifest, out)
+    inputs = benchmark.made(data, suite, seed=seed)
+    written = 0
+    if out is not None:
+        pictures = benchmark.write_layout(inputs, out)
+        written = sum(
+            len(suite.degradations) for _ in track(pictures, "degrading", len(inputs.places), console=console, disable=silent(console))
+        )
+    if verify is None:
+        return written, []
+    return benchmark.verify(benchmark.find_manifest(verify, inputs), inputs)
+
+
+def _targets(sources: Sequence[Path], name: Callable[[Path], Path]) -> dict[Path, Path]:
+    """Source -> target. Raises UserError before any work when two sources share a target, or a target would overwrite a source."""
+    targets: dict[Path, Path] = {}
+    taken: dict[Path, Path] = {}
+    originals = {source.resolve() for source in sources}
+    for source in sources:
+        target = name(source)
+        # Some file systems do not tell "A.png" from "a.png".
+        place = Path(str(target.resolve()).casefold())
+        if place in taken:
+            raise UserError(f"{taken[place]} and {source} would both be written to {target}: rename one")
+        if target.resolve() in originals:
+            raise UserError(f"{target} is one of the inputs and would be overwritten: use another --out")
+        taken[place] = source
+        targets[source] = target
+    return targets
+
+
+def _each(targets: dict[Path, Path], work: Callable[[Path, Path], None]) -> list[str]:
+    failed: list[str] = []
+    for source, target in targets.items():
+        try:
+            work(source, target)
+        except UserError as error:
+            failed.append(str(error) if str(source) in str(error) else f"{source}: {error}")
+    return failed
+
+
+def expand(inputs: Iterable[Path]) -> list[Path]:
+    """Files as they are; folders as the pictures below them."""
+    return [picture for path in inputs for picture in (images.find(path) if path.is_dir() else [path])]
