@@ -233,6 +233,7 @@ def mistakes(tmp_path, pictures, model):
         "empty set": ([*bench, "--data", empty], "empty: holds no picture"),
         "sets of one name": ([*bench, *data, *data], "two folders are called 'pictures'"),
         "models of one name": (["bench", model, model, *bench[2:], *data], "same name"),
+        "no rows": (["report", *out], "nothing to report on: name the rows.jsonl of a benchmark, or --explain FOLDER"),
         "missing rows": (["report", tmp_path / "rows.jsonl", *out], "rows.jsonl"),
         "not a model": (["upscale", pictures / "picture0.png", "--model", pictures / "picture1.png", *out], "picture1.png"),
         "missing input": (["upscale", tmp_path / "no.png", "--model", model, *out], "no.png: no such file"),

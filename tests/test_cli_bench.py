@@ -83,7 +83,12 @@ def test_an_interrupted_bench_goes_on_and_ends_the_same(wildsr, pictures, model,
         return original(self, lr)
 
     monkeypatch.setattr("wildsr.upscale.Model.__call__", counted)
-    assert bench(tmp_path / "broken")[0] == 0
+    written = len(journal.read_text().splitlines())
+    with monkeypatch.context() as kept:
+        kept.setattr("pathlib.Path.unlink", lambda path, missing_ok=False: None)
+        assert bench(tmp_path / "broken")[0] == 0
+    assert len(journal.read_text().splitlines()) == written + 1, "the network on the last picture"
+    journal.unlink()
     assert calls == [8, 8, 8], "one picture was left"
     assert not journal.exists()
     for name in ("rows.jsonl", "table.md", "manifest.json", "report.html"):

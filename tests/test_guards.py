@@ -35,6 +35,7 @@ MAY_IMPORT = {
         "datasets",
         "degrade",
         "devices",
+        "explain",
         "images",
         "interpret",
         "jobs",

@@ -136,6 +136,12 @@ def test_a_result_can_be_used_in_further_computation():
 # ------------------------------------------------------------------------------------------------------------------ layer by layer
 
 
+@pytest.fixture(autouse=True)
+def small_pictures_too(monkeypatch):
+    """The pictures here are small, and would go through as a whole where that is quicker."""
+    monkeypatch.setattr(upscale, "whole_is_quicker", lambda lr: False)
+
+
 def wide_network(scale: int, blocks: int = 2) -> SRResNet:
     """One that is computed layer by layer."""
     net = strong_network(scale, blocks, channels=32)
@@ -175,6 +181,27 @@ def test_layer_by_layer_gives_what_the_network_gives_at_its_true_size():
     detail = as_a_network(net, lr) - F.interpolate(lr, scale_factor=4, mode="bilinear", align_corners=False)
     assert 0.02 < detail.abs().mean() < 0.2
     torch.testing.assert_close(model(net, 64)(lr), as_a_network(net, lr), atol=1e-5, rtol=0)
+
+
+def test_small_pictures_go_through_as_a_whole_where_that_is_quicker(monkeypatch):
+    net, lr, seen = wide_network(2), torch.rand(2, 3, 21, 30, generator=torch.Generator().manual_seed(0)), []
+    monkeypatch.setattr(upscale, "whole_is_quicker", upscale_cells.whole_is_quicker)
+    monkeypatch.setattr(upscale, "layer_by_layer", lambda *given: pytest.fail("layer by layer"))
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    original = SRResNet.forward
+
+    def spied(self, x):
+        seen.append(x.is_contiguous(memory_format=torch.channels_last))
+        return original(self, x)
+
+    monkeypatch.setattr(SRResNet, "forward", spied)
+    found = Model(net, 2, "", "ema")(lr)
+    assert seen == [True]
+    assert (found - as_a_network(net, lr)).abs().max() < 1e-5
+    large = torch.zeros(1, 3, 300, 300)
+    assert not upscale_cells.whole_is_quicker(large)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert not upscale_cells.whole_is_quicker(lr)
 
 
 def test_batches_and_bytes_go_layer_by_layer_too(cells):

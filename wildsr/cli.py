@@ -168,12 +168,14 @@ def sweep(
 
 @app.command()
 def report(
-    rows: Annotated[list[Path], typer.Argument(help="rows.jsonl of one or more benchmarks.", metavar="ROWS.jsonl...")],
+    rows: Annotated[list[Path], typer.Argument(help="rows.jsonl of one or more benchmarks.", metavar="[ROWS.jsonl...]")] = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help="The page to write.", metavar="PAGE.html")] = None,
     run: Annotated[list[Path], typer.Option(help="Run directory whose curves to show; may be given again.")] = [],  # noqa: B006
+    inside: Annotated[list[Path], typer.Option("--explain", help="Folder of wildsr explain to show; may be given again.")] = [],  # noqa: B006
     baseline: Annotated[str | None, typer.Option(help="The model that gains are shown against; by default the first.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Tables in Markdown to write.", metavar="TABLES.md")] = None,
     latex: Annotated[Path | None, typer.Option(help="Tables in LaTeX (booktabs) to write.", metavar="TABLES.tex")] = None,
+    intervals: Annotated[bool, typer.Option("--intervals", help="Intervals in these tables, too.")] = False,
 ) -> None:
     """Write one self-contained page, or tables, from benchmark rows."""
     from wildsr import files
@@ -181,13 +183,63 @@ def report(
 
     if out is None and markdown is None and latex is None:
         raise UserError("nothing to write: add --out PAGE.html, --markdown TABLES.md or --latex TABLES.tex")
+    if not rows and not inside:
+        raise UserError("nothing to report on: name the rows.jsonl of a benchmark, or --explain FOLDER")
     if out is not None:
-        reports.write_page(out, rows, run, baseline=baseline)
+        reports.write_page(out, rows, run, explain=inside, baseline=baseline)
     for path, tables in ((markdown, reports.table_markdown), (latex, reports.table_latex)):
         if path is not None:
-            files.write_text(path, tables(reports.read_rows(rows)))
+            files.write_text(path, tables(reports.read_rows(rows), intervals=intervals))
     for path in filter(None, (out, markdown, latex)):
         print(path)
+
+
+@app.command()
+def explain(
+    models: Annotated[list[Path], typer.Argument(help="Model files or run directories, of one width.", metavar="MODEL...")],
+    pictures: Annotated[list[Path], typer.Option("--images", help="Picture, or folder of pictures; may be given again.")],
+    out: Annotated[Path, typer.Option(help="Folder for arrays, rows.jsonl, figures and explain.html.")],
+    what: Annotated[
+        list[str],
+        typer.Option(help="csm, ablation, cumulative, features, ddr, srga, lam, cosine or all; may be given again, or joined by commas."),
+    ] = ["all"],  # noqa: B006
+    site: Annotated[str, typer.Option(help="Where channels are looked at: a network's site, or a module's name.")] = "last",
+    rescale: Annotated[str, typer.Option(help="What an ablation leaves is rescaled by absolute sums, plain sums, or none.")] = "absolute",
+    side: Annotated[int, typer.Option(help="Channels are of the middle SIDE x SIDE pixels of a picture.")] = 192,
+    limit: Annotated[int, typer.Option(help="Pictures whose channels are looked at.")] = 5,
+    count: Annotated[int, typer.Option(help="Pieces of pictures that clusters are of, each in five degradations.")] = 100,
+    hr_side: Annotated[int, typer.Option(help="Side of those pieces in HR pixels.")] = 128,
+    orders: Annotated[int, typer.Option(help="Random orders of cumulative ablation.")] = 20,
+    snapshots: Annotated[bool, typer.Option(help="Clusters of a run's snapshots too.")] = False,
+    spill: Annotated[Path | None, typer.Option(help="Folder for features that do not fit into memory.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of noise, random orders and intervals.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Look inside networks: channel saliency, ablation, feature maps, clusters of degradations. The same command again continues."""
+    from rich.console import Console
+
+    from wildsr import jobs
+
+    print(
+        jobs.explain_models(
+            models,
+            pictures,
+            out,
+            what=what,
+            site=site,
+            rescale=rescale,
+            side=side,
+            hr_side=hr_side,
+            limit=limit,
+            count=count,
+            orders=orders,
+            seed=seed,
+            snapshots=snapshots,
+            spill=spill,
+            device=device,
+            console=Console(stderr=True),
+        )
+    )
 
 
 @app.command()

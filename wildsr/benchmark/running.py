@@ -187,10 +187,14 @@ def mean_psnr(contender: Contender, inputs: Inputs) -> dict[str, float]:
     return {f"psnr {degradation}": sum(values) / len(values) for degradation, values in sums.items()}
 
 
+def unit_of(row: Row) -> Unit:
+    """The suite, model, set and image of a row."""
+    return str(row.get("suite")), str(row.get("model")), str(row.get("set")), str(row.get("image"))
+
+
 def by_unit(rows: Sequence[Row]) -> dict[Unit, list[Row]]:
-    """Rows by suite, model, set and image."""
+    """Rows by their units."""
     found: dict[Unit, list[Row]] = {}
     for row in rows:
-        unit = tuple(str(row.get(key)) for key in ("suite", "model", "set", "image"))
-        found.setdefault((unit[0], unit[1], unit[2], unit[3]), []).append(row)
+        found.setdefault(unit_of(row), []).append(row)
     return found

@@ -1,4 +1,33 @@
 """What happens inside a network: any nn.Module, at named sites."""
 
+from wildsr.interpret.ablation import Ablation as Ablation
+from wildsr.interpret.ablation import Cumulative as Cumulative
+from wildsr.interpret.ablation import Rescale as Rescale
+from wildsr.interpret.ablation import ablate as ablate
+from wildsr.interpret.ablation import cumulative as cumulative
+from wildsr.interpret.ablation import psnrs as psnrs
+from wildsr.interpret.clusters import Clusters as Clusters
+from wildsr.interpret.clusters import Progress as Progress
+from wildsr.interpret.clusters import bytes_needed as bytes_needed
+from wildsr.interpret.clusters import chi as chi
+from wildsr.interpret.clusters import chi_curve as chi_curve
+from wildsr.interpret.clusters import ddr as ddr
+from wildsr.interpret.clusters import device_of as device_of
+from wildsr.interpret.clusters import dual_pca as dual_pca
 from wildsr.interpret.features import feature_cosine as feature_cosine
 from wildsr.interpret.features import features as features
+from wildsr.interpret.inequality import gini as gini
+from wildsr.interpret.inequality import rank_correlation as rank_correlation
+from wildsr.interpret.lam import Attribution as Attribution
+from wildsr.interpret.lam import lam as lam
+from wildsr.interpret.saliency import Saliency as Saliency
+from wildsr.interpret.saliency import detail as detail
+from wildsr.interpret.saliency import saliency as saliency
+from wildsr.interpret.srga import SRGA as SRGA
+from wildsr.interpret.srga import fit_ggd as fit_ggd
+from wildsr.interpret.srga import kld as kld
+from wildsr.interpret.srga import srga as srga
+from wildsr.interpret.taps import Suffix as Suffix
+from wildsr.interpret.taps import Taps as Taps
+from wildsr.interpret.taps import suffix as suffix
+from wildsr.interpret.taps import taps as taps

@@ -121,7 +121,8 @@ def bench(
     measuring = itertools.chain.from_iterable(benchmark.units(plan, ahead=ahead) for plan in plans)
     total = sum(plan.units for plan in plans)
     for found in track(measuring, "measuring", total, console=console, disable=silent(console)):
-        files.append_jsonl(out / JOURNAL, [{"rows": found}])
+        if known.get(benchmark.unit_of(found[0])) != found:  # nothing is written down twice
+            files.append_jsonl(out / JOURNAL, [{"rows": found}])
         rows += found
     rows = _together(kept, rows)
     files.write_text(out / "rows.jsonl", "".join(files.to_line(row) for row in rows))

@@ -1,7 +1,7 @@
 // Two methods, picture by picture. All numbers of the table are words from the data; only their sign turns with the pair.
 
 function startDuel() {
-  const { data, find, make, option } = page;
+  const { data, find, make, option, svg, ticks } = page;
   const first = find("first"), second = find("second"), under = find("under"), plot = find("scatter");
   if (!first || !Object.keys(data.duels).length) return;
   let suite = null, dots = [], at = -1, to = null;
@@ -101,21 +101,6 @@ function startDuel() {
 
   // The scatter
 
-  function svg(kind, fields, words = "") {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", kind);
-    for (const [name, value] of Object.entries(fields)) made.setAttribute(name, value);
-    made.textContent = words;
-    return made;
-  }
-
-  function ticksOf(low, high) {
-    const rough = (high - low) / 5, power = 10 ** Math.floor(Math.log10(rough));
-    const step = power * [1, 2, 2.5, 5, 10].find((factor) => power * factor >= rough);
-    const ticks = [];
-    for (let tick = Math.ceil(low / step) * step; tick <= high; tick += step) ticks.push(Number(tick.toFixed(10)));
-    return ticks;
-  }
-
   function drawDots(a, b) {
     const duel = now(), { values, title, sign, decimals } = metric();
     dots = [];
@@ -146,7 +131,7 @@ function startDuel() {
     [low, high] = [low - room, high + room];
     const across = (value) => margin.left + ((value - low) / (high - low)) * (width - margin.left - margin.right);
     const up = (value) => height - margin.bottom - ((value - low) / (high - low)) * (height - margin.top - margin.bottom);
-    for (const tick of ticksOf(low, high)) {
+    for (const tick of ticks(low, high, 5)) {
       plot.append(
         svg("line", { class: "grid", x1: across(tick), x2: across(tick), y1: up(low), y2: up(high) }),
         svg("line", { class: "grid", x1: across(low), x2: across(high), y1: up(tick), y2: up(tick) }),

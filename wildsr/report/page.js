@@ -14,14 +14,31 @@ page.make = (kind, words, fields = {}) => {
 
 page.option = (value, name) => page.make("option", name, { value });
 
+page.svg = (kind, fields, words = "") => {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", kind);
+  for (const [name, value] of Object.entries(fields)) made.setAttribute(name, value);
+  made.textContent = words;
+  return made;
+};
+
+// Round numbers between two others, about as many as asked for.
+page.ticks = (low, high, most) => {
+  const rough = (high - low) / most, power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 2.5, 5, 10].find((factor) => power * factor >= rough);
+  const found = [];
+  for (let tick = Math.ceil(low / step) * step; tick <= high; tick += step) found.push(Number(tick.toFixed(10)));
+  return found;
+};
+
 page.press = (buttons, isPressed) => {
   for (const button of buttons) button.setAttribute("aria-pressed", String(isPressed(button)));
 };
 
 document.addEventListener("DOMContentLoaded", () => {
   page.data = JSON.parse(page.find("data").textContent);
-  page.suite = Object.keys(page.data.suites)[0];
-  page.metric = page.data.suites[page.suite][0];
+  // A page that only looks inside networks has no suites.
+  page.suite = Object.keys(page.data.suites)[0] || "";
+  page.metric = (page.data.suites[page.suite] || [""])[0];
 
   const buttonsOf = (kind) => document.querySelectorAll(`button[data-switch="${kind}"]`);
 
@@ -48,7 +65,7 @@ document.addEventListener("DOMContentLoaded", () => {
       if (kind === "view") return showView(to);
       page[kind] = to;
       const there = page.data.suites[page.suite];
-      if (!there.includes(page.metric)) page.metric = there[0];
+      if (there && !there.includes(page.metric)) page.metric = there[0];
       show();
     });
   }
@@ -60,6 +77,6 @@ document.addEventListener("DOMContentLoaded", () => {
     });
   }
 
-  for (const start of [startPictures, startDuel]) start();
+  for (const start of [startPictures, startDuel, startInside]) start();
   show();
 });

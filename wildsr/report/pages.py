@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from wildsr.errors import UserError
 from wildsr.report import detail, duels, generalisation, grids
 from wildsr.report.charts import gain_chart, line_chart
 from wildsr.report.duels import Duels
+from wildsr.report.explained import read_explained
+from wildsr.report.inside import ROOM, Inside, inside, names_of
 from wildsr.report.methods import Grid, methods_of, named, seeds_notes
 from wildsr.report.parts import Block, Html, Look, asset, fill, switch
 from wildsr.report.published import published
@@ -37,7 +39,7 @@ LIMIT = 14_900_000
 """Bytes of the largest page: under 15 MB."""
 COLOURS = 12
 """Colours that the style sheet has for methods, beside bicubic's grey."""
-SCRIPTS = ("page.js", "pictures.js", "duel.js")
+SCRIPTS = ("page.js", "pictures.js", "duel.js", "inside.js")
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,22 @@ class _Bench:
         return [found[0] for found in self.tabs.values()]
 
 
-def page(rows_paths: Sequence[Path], run_dirs: Sequence[Path] = (), *, baseline: str | None = None, title: str | None = None) -> str:
-    """The whole report as one HTML text under 15 MB: `rows_paths` as in `read_rows`, `run_dirs` as in `read_run`.
+def page(
+    rows_paths: Sequence[Path] = (),
+    run_dirs: Sequence[Path] = (),
+    *,
+    explain: Sequence[Path] = (),
+    baseline: str | None = None,
+    title: str | None = None,
+) -> str:
+    """The whole report as one HTML text under 15 MB: `rows_paths` as in `read_rows`, `run_dirs` as in `read_run`, `explain` as in
+    `read_explained`. Without rows the page shows what is inside the networks alone.
 
     `baseline` is the label of the model or method against which gains are shown; without one, the first that is not bicubic. Raises
-    UserError: as `read_rows`, `summaries` and `read_run` do, where nothing was measured, and for a baseline that no row has."""
+    UserError: as `read_rows`, `summaries`, `read_run` and `read_explained` do, where nothing was measured, and for a baseline that no row
+    has."""
+    if explain and not rows_paths:
+        return _explained_page(run_dirs, explain, title)
     rows = read_rows(rows_paths)
     runs = _runs(run_dirs)
     bench = _bench(rows, runs, baseline)
@@ -77,19 +90,12 @@ def page(rows_paths: Sequence[Path], run_dirs: Sequence[Path] = (), *, baseline:
     alone = len(look.methods) < 2
     sections = {"glance": "Glance", "compare": "Pictures", "tables": "Tables"}
     sections |= {} if alone else {"gains": "Gains", "generalisation": "Carrying over", "duel": "Two models"}
-    sections |= {"detail": "Detail"}
+    sections |= {"detail": "Detail"} | ({"inside": "Inside"} if explain else {})
     failed = _failed(rows)
-    script = asset(*SCRIPTS)
     scale = bench.first[0].summary.scale
+    frame = _frame(title or f"Super-resolution ×{scale}, measured on {_and(list(bench.by_suite))}", "glance", _about(bench))
+    frame["choices"] = [switch("suite", "Suite", {suite: suite for suite in bench.by_suite}), switch("metric", "Metric", metrics)]
     fields = {
-        "title": title or f"Super-resolution ×{scale}, measured on {_and(list(bench.by_suite))}",
-        "about": _about(bench),
-        "style": asset("page.css"),
-        "script": script,
-        # Only this one script may run, whatever a name in the rows tries to be.
-        "digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        "suites": switch("suite", "Suite", {suite: suite for suite in bench.by_suite}),
-        "metrics": switch("metric", "Metric", metrics),
         "toggles": _toggles(bench),
         "glance": [block.wrap(_lead(block.grid) + grids.verdict(block.grid, look) + gain_chart(block.grid, look)) for block in blocks],
         "tables": [block.wrap(grids.value_tables(block.grid, look)) for block in blocks],
@@ -106,7 +112,12 @@ def page(rows_paths: Sequence[Path], run_dirs: Sequence[Path] = (), *, baseline:
         "suites": {suite: [grid.summary.key for grid in found] for suite, found in bench.tabs.items()},
     }
     data["duels"] = {found[0].grid.summary.suite: duels.payload(found, look) for found in all_duels}
-    room = LIMIT - 200_000 - len(json.dumps(data)) - len(fill("page", comparison="", sheets="", links="", data="", **fields).encode())
+    room = LIMIT - 200_000 - len(json.dumps(data))
+    room -= len(fill("page", links="", data="", main=fill("bench", comparison="", sheets="", inside="", **fields), **frame).encode())
+    within = _inside(explain, look, min(ROOM, room // 2))
+    deeper = within.section()
+    data["inside"] = within.data
+    room -= len(deeper.encode()) + len(json.dumps(data["inside"]))
     shelf = Shelf([rows_file(path).parent for path in rows_paths])
     close = _close_ups(bench, all_duels, shelf, int(room * SHARE))
     sheets = _sheets(bench, shelf, room - len(json.dumps(close)))
@@ -116,25 +127,78 @@ def page(rows_paths: Sequence[Path], run_dirs: Sequence[Path] = (), *, baseline:
         | ({"failed": "Failed"} if failed else {})
         | ({"training": "Training"} if runs else {})
     )
+    main = fill("bench", comparison=_comparison(bench, sheets), sheets=_sheet_section(bench, sheets), inside=deeper, **fields)
+    return _whole(frame, sections | {"method": "Method"}, main, data)
+
+
+def write_page(
+    out: Path,
+    rows_paths: Sequence[Path] = (),
+    run_dirs: Sequence[Path] = (),
+    *,
+    explain: Sequence[Path] = (),
+    baseline: str | None = None,
+    title: str | None = None,
+) -> None:
+    """Writes `page` to the file `out`, whole or not at all. Raises UserError as `page` does."""
+    files.write_text(out, page(rows_paths, run_dirs, explain=explain, baseline=baseline, title=title))
+
+
+def _explained_page(run_dirs: Sequence[Path], explain: Sequence[Path], title: str | None) -> str:
+    """A page of what is inside the networks, and of training runs where there are some."""
+    runs = _runs(run_dirs)
+    look = Look([], None, _coloured({}, [run.name for run in runs]))
+    within = _inside(explain, look, ROOM)
+    links = within.links
+    frame = _frame(title or "Inside the network", next(iter(links)), f"{plural(len(within.models), 'network')}: {_and(within.models)}.")
+    # The facts close the page.
+    *parts, facts = within.sections()
+    data = {"metrics": {}, "suites": {}, "duels": {}, "close": {}, "shots": [], "truths": {}, "inside": within.data}
+    *rest, last = links.items()
+    links = dict(rest) | ({"training": "Training"} if runs else {}) | dict([last])
+    return _whole(frame | {"choices": ""}, links, [*parts, _training(runs, look), facts], data)
+
+
+def _frame(title: str, first: str, about: str) -> dict[str, Any]:
+    script = asset(*SCRIPTS)
+    return {
+        "title": title,
+        "about": about,
+        "first": first,
+        "style": asset("page.css"),
+        "script": script,
+        # Only this one script may run, whatever a name in the rows tries to be.
+        "digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
+
+
+def _whole(frame: Mapping[str, Any], links: Mapping[str, str], main: Html | list[Html], data: Mapping[str, Any]) -> str:
     return (
         fill(
             "page",
-            links=[fill("link", target=target, label=label) for target, label in (sections | {"method": "Method"}).items()],
-            comparison=_comparison(bench, sheets),
-            sheets=_sheet_section(bench, sheets),
+            links=[fill("link", target=target, label=label) for target, label in links.items()],
+            main=main,
             # Escaping every "<" keeps a name from ending the script block; JSON reads it back the same.
             data=Html(json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")),
-            **fields,
+            **frame,
         )
         + "\n"
     )
 
 
-def write_page(
-    out: Path, rows_paths: Sequence[Path], run_dirs: Sequence[Path] = (), *, baseline: str | None = None, title: str | None = None
-) -> None:
-    """Writes `page` to the file `out`, whole or not at all. Raises UserError as `page` does."""
-    files.write_text(out, page(rows_paths, run_dirs, baseline=baseline, title=title))
+def _coloured(colours: Mapping[str, int], names: Sequence[str]) -> dict[str, int]:
+    """Colours by name, with one for each name that has none."""
+    found = dict(colours)
+    for name in names:
+        found.setdefault(name, len(set(found.values()) - {0}) % COLOURS + 1)
+    return found
+
+
+def _inside(explain: Sequence[Path], look: Look, room: int) -> Inside:
+    if not explain:
+        return Inside()
+    found = read_explained(explain)
+    return inside(found, replace(look, colours=_coloured(look.colours, names_of(found))), room)
 
 
 def _bench(rows: Sequence[Row], runs: Sequence[Run], baseline: str | None) -> _Bench:

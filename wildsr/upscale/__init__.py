@@ -14,7 +14,7 @@ from wildsr import checkpoint, devices, files, images, networks
 from wildsr.config import nearest
 from wildsr.errors import UserError
 from wildsr.upscale.box import Box
-from wildsr.upscale.cells import in_layers, layer_by_layer
+from wildsr.upscale.cells import in_layers, layer_by_layer, whole_is_quicker
 from wildsr.upscale.foreign import load_foreign as load_foreign
 
 TILE = 256
@@ -71,7 +71,10 @@ class Model:
             pixels = window.cut(lr, whole).to(device)
             if pixels.dtype == torch.uint8:
                 pixels = images.to_float(pixels)
-            pieces = layer_by_layer(self.network, pixels, window, tile, whole) if layered else self._at_once(pixels, window, tile)
+            if layered and not whole_is_quicker(pixels):
+                pieces = layer_by_layer(self.network, pixels, window, tile, whole)
+            else:
+                pieces = self._at_once(pixels.contiguous(memory_format=torch.channels_last) if layered else pixels, window, tile)
             for place, out in pieces:
                 if not out.isfinite().all():
                     raise UserError("the model's output is not finite: its weights are damaged, or too large for this number type")

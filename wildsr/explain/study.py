@@ -1,0 +1,262 @@
+"""What is worked out of a network on pictures: arrays and rows, kept so that an interrupted study goes on where it was.
+
+The papers' Figures 6 to 9: channel saliency, single and cumulative ablation, feature maps (Reflash Dropout, CVPR 2022, Section 6), clusters
+of degradations; and SRGA, local attribution, feature cosines."""
+
+import json
+import math
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from wildsr import files, images, interpret
+from wildsr.errors import UserError
+
+Row = dict[str, Any]
+
+OF_CHANNELS = ("csm", "ablation", "cumulative", "features")
+"""What is asked of channels; it lies together."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network in eval mode, and what its rows say of it."""
+
+    name: str
+    net: nn.Module
+    scale: int
+    weights_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Ground truth, and what the network gets of it, in [0, 1]."""
+
+    name: str
+    hr: UInt8[Tensor, "3 sh sw"]
+    lr: Float[Tensor, "1 3 h w"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How. site: where channels are looked at. rescale: of what an ablation leaves, "absolute", "plain" or "none" (`interpret.ablate`).
+    orders: random orders of a cumulative ablation. seeds: of t-SNE. folder: where features go that do not fit into memory."""
+
+    site: str = "last"
+    rescale: interpret.Rescale = "absolute"
+    orders: int = 20
+    seeds: tuple[int, ...] = (0, 1, 2)
+    seed: int = 0
+    folder: Path | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What results hang on."""
+        return {"site": self.site, "rescale": self.rescale, "orders": self.orders, "seeds": list(self.seeds), "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class Found:
+    """Arrays by name, and a row for every number."""
+
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+
+
+Inputs = Sequence[tuple[str, str, Float[Tensor, "1 3 h w"]]]
+"""(picture, degradation, input), all of one size."""
+
+
+def channels(subject: Subject, picture: Picture, what: Sequence[str], options: Options) -> Found:
+    """Saliency of every channel at a site, with the feature itself; with "ablation" what each channel's loss costs, and with "cumulative"
+    the PSNR over ever more lost channels. Raises UserError where saliency is undefined."""
+    device = interpret.device_of(subject.net)
+    lr = picture.lr.to(device)
+    seen = interpret.saliency(subject.net, lr, options.site)
+    feature = interpret.features(subject.net, lr, options.site)[0].float().cpu()
+    with torch.no_grad():
+        sr = images.to_uint8(subject.net(lr)[0].cpu())
+    scores = seen.scores.double().cpu().numpy()
+    arrays = {
+        "feature": feature.half().numpy(),
+        "map": seen.map.half().cpu().numpy(),
+        "scores": scores,
+        "gini_scores": np.array(interpret.gini(seen.scores)),
+        "hr": picture.hr.numpy(),
+        "lr": images.to_uint8(picture.lr[0]).numpy(),
+        "sr": sr.numpy(),
+    }
+    rows = [{"key": "saliency score", "channel": c, "value": float(score)} for c, score in enumerate(scores)]
+    rows.append({"key": "gini of saliency scores", "value": float(arrays["gini_scores"])})
+    rows.append({"key": "detail", "value": float(seen.detail)})
+    if "ablation" in what:
+        ablation = interpret.ablate(subject.net, lr, picture.hr, options.site, rescale=options.rescale)
+        drops = ablation.drops
+        known = np.isfinite(drops)
+        arrays |= {"psnr": np.array(ablation.psnr), "drops": drops}
+        arrays["rank"] = np.array(interpret.rank_correlation(scores[known], drops[known]) if known.sum() > 2 else math.nan)
+        # A channel whose loss helps is of no importance, not of a negative one.
+        arrays["gini_drops"] = np.array(
+            interpret.gini(torch.from_numpy(drops[known].clip(min=0))) if (drops[known] > 0).any() else math.nan
+        )
+        rows += [{"key": "psnr drop", "channel": c, "value": _number(drop)} for c, drop in enumerate(drops)]
+        rows.append({"key": "psnr", "value": _number(ablation.psnr)})
+        rows.append({"key": "rank correlation of scores and drops", "value": _number(arrays["rank"])})
+        rows.append({"key": "gini of psnr drops", "value": _number(arrays["gini_drops"])})
+    if "cumulative" in what:
+        curves = _cumulative(subject, lr, picture, scores, options)
+        arrays |= curves
+        for order in ("index", "saliency", "reverse"):
+            rows += [{"key": "psnr", "order": order, "k": k, "value": _number(value)} for k, value in enumerate(curves[order])]
+        for k in range(curves["random"].shape[1]):
+            middle = np.median(curves["random"][:, k])
+            rows.append({"key": "psnr, median of random orders", "order": "random", "k": k, "value": _number(middle)})
+    return Found(arrays, rows)
+
+
+def _cumulative(subject: Subject, lr: Tensor, picture: Picture, scores: np.ndarray, options: Options) -> dict[str, np.ndarray]:
+    """PSNR in dB with k = 0 … C channels off, in each order."""
+
+    def curves(order: str) -> np.ndarray:
+        found = interpret.cumulative(
+            subject.net,
+            lr,
+            picture.hr,
+            options.site,
+            order=order,
+            scores=None if order in ("index", "random") else scores,
+            orders=options.orders,
+            seed=options.seed,
+            rescale=options.rescale,
+        )
+        return found.psnrs
+
+    named = {"index": "index", "saliency": "important-first", "reverse": "important-last"}
+    return {**{name: curves(order)[0] for name, order in named.items()}, "random": curves("random")}
+
+
+def attribution(subject: Subject, picture: Picture) -> Found:
+    """What the pixels around the middle of a picture give to its detail (`interpret.lam`)."""
+    found = interpret.lam(subject.net, picture.lr, unit="output")  # as the published indices are
+    arrays = {
+        "signed": found.signed.float().numpy(),
+        "diffusion": np.array(found.diffusion),
+        "gini": np.array(found.gini),
+        "window": np.array(found.window),
+        "lr": images.to_uint8(picture.lr[0]).numpy(),
+    }
+    return Found(arrays, [{"key": "diffusion index", "value": found.diffusion}, {"key": "gini of attributions", "value": found.gini}])
+
+
+def clusters(subject: Subject, inputs: Inputs, options: Options, progress: interpret.Progress | None = None) -> Found:
+    """The clusters that degradations form (`interpret.ddr`)."""
+    found = interpret.ddr(
+        subject.net, inputs, options.site, seeds=options.seeds, seed=options.seed, folder=options.folder, progress=progress
+    )
+    chi = found.chi["pca"]
+    arrays = {
+        "scores": found.scores.numpy(),
+        "labels": np.array(found.labels),
+        "names": np.array(found.names),
+        "explained": found.explained.numpy(),
+        "chi": np.array([chi.value, chi.low, chi.high]),
+        "chi_tsne": np.array(found.chi["tsne"]),
+        "embeddings": np.stack([embedding.numpy() for embedding in found.embeddings.values()]),
+        "farthest": np.array(found.farthest or ""),
+    }
+    rows: list[Row] = [
+        {"key": "chi, principal components", "value": _number(chi.value), "low": _number(chi.low), "high": _number(chi.high)}
+    ]
+    rows += [
+        {"key": "chi, t-SNE", "seed": s, "value": _number(value)} for s, value in zip(found.embeddings, found.chi["tsne"], strict=True)
+    ]
+    rows += [{"key": "distance from clean", "degradation": name, "value": value} for name, value in found.from_clean.items()]
+    return Found(arrays, rows)
+
+
+def indices(subject: Subject, inputs: Inputs, options: Options) -> Found:
+    """The generalisation index SRGA of every degradation, with clean inputs as reference (`interpret.srga`)."""
+    sets: dict[str, list[Tensor]] = {}
+    for _, degradation, lr in inputs:
+        sets.setdefault(degradation, []).append(lr)
+    reference = sets.pop("clean")
+    found = interpret.srga(subject.net, reference, sets, options.site, folder=options.folder)
+    return _by_degradation("srga", {name: one.value for name, one in found.items()})
+
+
+def cosines(subject: Subject, inputs: Inputs, options: Options) -> Found:
+    """The mean cosine between the features of clean and of degraded inputs, by degradation (`interpret.feature_cosine`)."""
+    clean = {name: lr for name, degradation, lr in inputs if degradation == "clean"}
+    device = interpret.device_of(subject.net)
+    found: dict[str, list[float]] = {}
+    for name, degradation, lr in inputs:
+        if degradation != "clean":
+            cosine = interpret.feature_cosine(subject.net, clean[name].to(device), lr.to(device), site=options.site)
+            found.setdefault(degradation, []).append(float(cosine[0]))
+    return _by_degradation("feature cosine", {name: sum(values) / len(values) for name, values in found.items()})
+
+
+def _by_degradation(key: str, values: Mapping[str, float]) -> Found:
+    arrays = {"names": np.array(list(values)), "values": np.array(list(values.values()))}
+    return Found(arrays, [{"key": key, "degradation": name, "value": _number(value)} for name, value in values.items()])
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, or None."""
+    return float(value) if math.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file of arrays: OUT/arrays/KIND/MODEL/NAME.npz, and how it comes about. `about` is all that its content hangs on."""
+
+    kind: str
+    model: str
+    name: str
+    about: dict[str, Any]
+    work: Callable[[], Found]
+
+    def path(self, out: Path) -> Path:
+        """Where its arrays lie."""
+        return out / "arrays" / self.kind / self.model / f"{self.name}.npz"
+
+    def run(self, out: Path) -> list[Row]:
+        """Its rows: worked out, or those of a file that is there and says the same of itself."""
+        about, path = json.dumps(self.about, sort_keys=True), self.path(out)
+        kept = _kept(path, about)
+        if kept is not None:
+            return kept
+        found = self.work()
+        shared = {"kind": self.kind, **{key: self.about[key] for key in ("model", "weights_sha256", "site", "image", "code_version")}}
+        rows = [{**shared, **row} for row in found.rows]
+        with files.atomic_write(path) as file:
+            np.savez_compressed(file, about=np.array(about), rows=np.array(json.dumps(rows)), **found.arrays)  # pyright: ignore[reportArgumentType]
+        return rows
+
+
+def _kept(path: Path, about: str) -> list[Row] | None:
+    # Opened here: NumPy leaves a damaged archive open.
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as there:
+            return json.loads(str(there["rows"])) if str(there["about"]) == about else None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):  # not there, or damaged
+        return None
+
+
+def require_alike(subjects: Sequence[Subject], picture: Picture, site: str) -> None:
+    """Raises UserError where the networks' features at a site differ in width, so that channels cannot stand side by side."""
+    widths = {
+        subject.name: interpret.features(subject.net, picture.lr.to(interpret.device_of(subject.net)), site).shape[1]
+        for subject in subjects
+    }
+    if len(set(widths.values())) > 1:
+        listed = ", ".join(f"{name} has {width} channels" for name, width in widths.items())
+        raise UserError(f"site {site!r}: {listed}: compare networks of one width, or explain them apart")
