@@ -100,6 +100,11 @@ def test_other_metrics_may_have_other_protocols(tmp_path):
     assert len(report.read_rows([write(tmp_path, rows)])) == 3
 
 
+def test_values_that_differ_by_rounding_are_one_and_the_first_counts(tmp_path):
+    first, second = write(tmp_path, [row(value=20.0)]), write(tmp_path / "other", [row(value=20.0001)])
+    assert [one["value"] for one in report.read_rows([first, second])] == [20.0]
+
+
 def test_two_values_for_one_measurement_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"two values for rdsr8 / bicubic / Set5 / a / clean / psnr / rgb: 20\.0 and 20\.5"):
         report.read_rows([write(tmp_path, [row(), row(value=20.5)])])

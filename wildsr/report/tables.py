@@ -58,12 +58,17 @@ def metric_of(name: str, row: Row | None = None) -> Metric:
 # Reading
 
 
+ROUNDING = 1e-4
+"""How far two values of one measurement may differ, relative to themselves: another number of threads, or another processor, rounds
+otherwise, and tips single pixels. The first counts."""
+
+
 def read_rows(paths: Sequence[Path]) -> list[Row]:
     """Reads the rows of one or more `rows.jsonl` (a folder stands for the `rows.jsonl` in it), each measurement once.
 
     Raises UserError naming the file: missing, empty, a key that lacks or has a wrong type, and rows that cannot be compared: another
     scale or seed, another version of one suite or protocol of one metric in it, one label for two weights, another input or ground truth,
-    two values for one measurement. A failure that another row mends is dropped."""
+    two values for one measurement that differ by more than `ROUNDING`. A failure that another row mends is dropped."""
     rows: dict[tuple[str, ...], Row] = {}
     seen: dict[tuple[str, ...], tuple[Any, Path]] = {}
     for path in (rows_file(path) for path in paths):
@@ -72,7 +77,7 @@ def read_rows(paths: Sequence[Path]) -> list[Row]:
             _check_agreement(seen, row, path)
             key = tuple([row[name] for name in KEY])
             old, new = number(rows[key]) if key in rows else None, number(row)
-            if old is not None and new is not None and old != new:
+            if old is not None and new is not None and not math.isclose(old, new, rel_tol=ROUNDING):
                 raise UserError(f"{path}: two values for {' / '.join(key)}: {old} and {new}: keep one of the two runs")
             if old is None:
                 rows[key] = row
