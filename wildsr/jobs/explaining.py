@@ -135,7 +135,8 @@ def _inputs(paths: Sequence[Path], side: int, count: int, scale: int, seed: int)
             break
     if len(pieces) < count:
         raise UserError(
-            f"there are {len(pieces)} pieces of {side}×{side} in {len(paths)} pictures, not {count}: give more pictures, or a smaller --count"
+            f"there are {len(pieces)} pieces of {side}×{side} in {len(paths)} pictures, not {count}: "
+            "give more pictures, or a smaller --count"
         )
     made = []
     for name, piece in pieces:
