@@ -143,3 +143,9 @@ def test_reports_in_every_form(wildsr, pictures, tmp_path):
     assert "\\toprule" in written[2].read_text()
     status, _, err = wildsr("report", tmp_path / "bench")
     assert (status, "nothing to write" in one_line(err)) == (2, True)
+
+
+def test_the_help_names_every_suite(wildsr):
+    status, out, _ = wildsr("bench", "--help")
+    assert status == 0
+    assert set(benchmark.SUITES) <= set(out.replace(",", " ").replace(";", " ").split())

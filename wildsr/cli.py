@@ -96,7 +96,10 @@ def bench(
         list[str],
         typer.Argument(help="Model files, run directories, or the words bicubic, lanczos, nearest.", metavar="MODEL..."),
     ],
-    suite: Annotated[list[str], typer.Option(help="Suite of degradations; may be given again.")],
+    suite: Annotated[
+        list[str],
+        typer.Option(help="rdsr8, rdsr8-rounded, rdsr8-x2, rdsr8-x3, unseen, resizers, paired or real; may be given again."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for rows.jsonl, table.md, manifest.json, report.html and the pictures.")],
     data: Annotated[list[Path], typer.Option(help="Folder of a set, in any usual layout; may be given again.")] = [],  # noqa: B006
     lr: Annotated[list[Path], typer.Option(help="Suite paired: folder of low resolution; may be given again, each with its --hr.")] = [],  # noqa: B006
