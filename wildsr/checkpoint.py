@@ -140,16 +140,6 @@ def load(path: Path | str, key: str | None = None) -> Checkpoint:
     return Checkpoint(config, weights, key, kept)
 
 
-def is_known(path: Path | str) -> bool:
-    """Whether a file or folder holds the weights of a network known here. Raises UserError as `load` does where it is missing or cannot be
-    read at all."""
-    try:
-        load(path)
-    except UnknownNetworkError:
-        return False
-    return True
-
-
 def weights_keys(path: Path | str) -> list[str]:
     """The keys under which a .pth file holds weights, the one that `load` takes first; [] for other files, which hold one training's
     weights once. Raises UserError as `load` does."""

@@ -14,7 +14,6 @@ from wildsr.benchmark.inputs import made as made
 from wildsr.benchmark.inputs import paired as paired
 from wildsr.benchmark.inputs import read_hr as read_hr
 from wildsr.benchmark.manifest import find_manifest as find_manifest
-from wildsr.benchmark.manifest import manifest as manifest
 from wildsr.benchmark.manifest import manifest_of as manifest_of
 from wildsr.benchmark.manifest import read_manifest as read_manifest
 from wildsr.benchmark.manifest import verify as verify

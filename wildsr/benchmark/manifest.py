@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from wildsr import files, images
-from wildsr.benchmark.inputs import Inputs
+from wildsr.benchmark.inputs import Case, Inputs
 from wildsr.errors import UserError
 
 ALIASES = {
@@ -42,19 +42,14 @@ def _empty(facts: dict[str, Any]) -> Manifest:
     return {"format": 1, **kept, "numpy": np.__version__, "hashes": "SHA-256 of the pixels, RGB, row by row", "sets": {}}
 
 
-def manifest(inputs: Inputs) -> Manifest:
-    """The manifest of some inputs."""
-    made = _empty(inputs.facts)
-    for (name, stem), hashes in _hashes(inputs):
-        made["sets"].setdefault(name, {})[stem] = hashes
-    return made
-
-
 def _hashes(inputs: Inputs) -> Iterator[tuple[tuple[str, str], dict[str, str]]]:
     for place in inputs.places:
-        cases = inputs.cases(place)
-        hr = {"hr": cases[0].hr_sha256} if cases[0].hr_sha256 else {}
-        yield place, {**hr, **{case.degradation: case.lr_sha256 for case in cases}}
+        yield place, _hashes_of(inputs.cases(place))
+
+
+def _hashes_of(cases: Sequence[Case]) -> dict[str, str]:
+    hr = {"hr": cases[0].hr_sha256} if cases[0].hr_sha256 else {}
+    return {**hr, **{case.degradation: case.lr_sha256 for case in cases}}
 
 
 def read_manifest(path: Path) -> list[Manifest]:
@@ -128,13 +123,10 @@ def write_layout(inputs: Inputs, out: Path) -> Iterator[str]:
     made = _empty(inputs.facts)
     for name, stem in inputs.places:
         cases = inputs.cases((name, stem))
-        hashes: dict[str, str] = {}
+        if cases[0].hr is not None:
+            images.write(_place(out, name, "hr", stem, inputs.suite.scale), cases[0].hr)
         for case in cases:
-            if case.hr is not None and "hr" not in hashes:
-                images.write(_place(out, name, "hr", stem, inputs.suite.scale), case.hr)
-                hashes["hr"] = images.pixels_sha256(case.hr)
             images.write(_place(out, name, case.degradation, stem, inputs.suite.scale), case.lr)
-            hashes[case.degradation] = case.lr_sha256
-        made["sets"].setdefault(name, {})[stem] = hashes
+        made["sets"].setdefault(name, {})[stem] = _hashes_of(cases)
         yield f"{name}/{stem}"
     files.write_text(out / "manifest.json", files.to_json(made))

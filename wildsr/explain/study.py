@@ -156,11 +156,9 @@ def attribution(subject: Subject, picture: Picture) -> Found:
     return Found(arrays, [{"key": "diffusion index", "value": found.diffusion}, {"key": "gini of attributions", "value": found.gini}])
 
 
-def clusters(subject: Subject, inputs: Inputs, options: Options, progress: interpret.Progress | None = None) -> Found:
+def clusters(subject: Subject, inputs: Inputs, options: Options) -> Found:
     """The clusters that degradations form (`interpret.ddr`)."""
-    found = interpret.ddr(
-        subject.net, inputs, options.site, seeds=options.seeds, seed=options.seed, folder=options.folder, progress=progress
-    )
+    found = interpret.ddr(subject.net, inputs, options.site, seeds=options.seeds, seed=options.seed, folder=options.folder)
     chi = found.chi["pca"]
     arrays = {
         "scores": found.scores.numpy(),
@@ -235,7 +233,11 @@ class Task:
         if kept is not None:
             return kept
         found = self.work()
-        shared = {"kind": self.kind, **{key: self.about[key] for key in ("model", "weights_sha256", "site", "image", "code_version")}}
+        shared = {
+            "kind": self.kind,
+            "name": self.name,
+            **{key: self.about[key] for key in ("model", "weights_sha256", "site", "image", "code_version")},
+        }
         rows = [{**shared, **row} for row in found.rows]
         with files.atomic_write(path) as file:
             np.savez_compressed(file, about=np.array(about), rows=np.array(json.dumps(rows)), **found.arrays)  # pyright: ignore[reportArgumentType]

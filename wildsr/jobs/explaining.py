@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import UInt8
 from rich.console import Console
 from rich.progress import track
 
@@ -12,7 +13,8 @@ from wildsr import benchmark, degrade, devices, explain, files, images, interpre
 from wildsr.config import nearest
 from wildsr.errors import UserError
 from wildsr.explain import Options, Picture, Subject, Task
-from wildsr.jobs.common import require, silent
+from wildsr.jobs.common import name_of, require, silent
+from wildsr.jobs.pictures import expand
 
 FIVE = ("clean", "blur", "noise", "jpeg", "b+n+j")
 """The degradations of clusters, of SRGA and of cosines. Which five the paper took is not known, but that noise is one."""
@@ -28,11 +30,10 @@ def subjects(models: Sequence[Path | str], device: str = "auto", *, snapshots: b
     for model in models:
         path = Path(model)
         paths = [path, *(sorted((path / "snapshots").glob("*.safetensors")) if snapshots and path.is_dir() else [])]
-        name = path.resolve().name if path.is_dir() else path.stem
         own = []
         for one in paths:
             loaded = upscale.load(one, device=device)
-            label = name if one is path else f"step-{int(one.stem):06d}"
+            label = name_of(path) if one is path else f"step-{int(one.stem):06d}"
             own.append(Subject(label, loaded.network, loaded.scale, loaded.weights_sha256))
         found.append(own)
     names = [own[0].name for own in found]
@@ -81,7 +82,7 @@ def explain_models(
     scale = found[0][0].scale
     require(hr_side >= 12 * scale and hr_side % scale == 0, "hr-side", hr_side, f"use a multiple of {scale} from {12 * scale} on")
     options = Options(site, rescale, orders, seed=seed, folder=spill)  # pyright: ignore[reportArgumentType]
-    paths = [path for place in pictures for path in (images.find(place) if place.is_dir() else [place])]
+    paths = list(images.unique_stems(expand(pictures)).values())
     middles = [_picture(path, side, scale) for path in paths[:limit]]
     of_channels = [one for one in explain.OF_CHANNELS if one in asked]
     if of_channels and len(found) > 1:
@@ -122,27 +123,32 @@ def _picture(path: Path, side: int, scale: int) -> Picture:
 
 def _inputs(paths: Sequence[Path], side: int, count: int, scale: int, seed: int) -> list[tuple[str, str, torch.Tensor]]:
     """`count` pieces of side × side in the five degradations; every picture gives its middle one before any gives a second."""
-    pieces: list[tuple[str, torch.Tensor]] = []
-    for round_ in range(count):
-        before = len(pieces)
-        for path in paths:
-            hr = images.read(path)
-            places = _places(hr.shape[-2], hr.shape[-1], side)
-            if round_ < len(places) and len(pieces) < count:
-                top, left = places[round_]
-                pieces.append((f"{path.stem}-{round_ + 1}", hr[:, top : top + side, left : left + side].clone()))
-        if len(pieces) == count or len(pieces) == before:
-            break
+    most = 1 if len(paths) >= count else count  # of a picture; a second round is seldom needed, and then looked for
+    pieces = _pieces(paths, side, count, most)
+    if len(pieces) < count and most < count:
+        pieces = _pieces(paths, side, count, count)
     if len(pieces) < count:
         raise UserError(
             f"there are {len(pieces)} pieces of {side}×{side} in {len(paths)} pictures, not {count}: "
             "give more pictures, or a smaller --count"
         )
-    made = []
-    for name, piece in pieces:
-        for degradation in FIVE:
-            made.append((name, degradation, images.to_float(degrade.fixed(piece, degradation, seed=seed, scale=scale)).unsqueeze(0)))
-    return made
+    return [
+        (name, degradation, images.to_float(degrade.fixed(piece, degradation, seed=seed, scale=scale)).unsqueeze(0))
+        for name, piece in pieces
+        for degradation in FIVE
+    ]
+
+
+def _pieces(paths: Sequence[Path], side: int, count: int, most: int) -> list[tuple[str, UInt8[torch.Tensor, "3 side side"]]]:
+    """At most `count` pieces, and `most` of a picture, by name: all first ones, then all second ones."""
+    found: list[tuple[int, str, torch.Tensor]] = []
+    for path in paths:
+        hr = images.read(path)
+        for nth, (top, left) in enumerate(_places(hr.shape[-2], hr.shape[-1], side)[:most], 1):
+            found.append((nth, f"{path.stem}-{nth}", hr[:, top : top + side, left : left + side].clone()))
+        if most == 1 and len(found) == count:
+            break
+    return [(name, piece) for _, name, piece in sorted(found, key=lambda piece: piece[0])[:count]]
 
 
 def _places(height: int, width: int, side: int) -> list[tuple[int, int]]:
@@ -162,7 +168,7 @@ def _tasks(
     hr_side: int,
 ) -> Iterator[Task]:
     of_channels = [one for one in explain.OF_CHANNELS if one in asked]
-    pieces = files.sha256("|".join(dict.fromkeys(name for name, _, _ in inputs)).encode())[:16]
+    pieces = files.sha256("".join(images.pixels_sha256(images.to_uint8(lr[0])) for _, _, lr in inputs).encode())[:16]
 
     def task(kind: str, model: str, subject: Subject, name: str, image: str | None, extra: dict[str, Any], work: Any) -> Task:
         about = {"kind": kind, "model": model, "weights_sha256": subject.weights_sha256, "image": image, "scale": subject.scale}

@@ -11,7 +11,7 @@ from rich.progress import track
 
 from wildsr import benchmark, checkpoint, devices, files, metrics, report, upscale
 from wildsr.errors import UserError
-from wildsr.jobs.common import require, silent
+from wildsr.jobs.common import name_of, require, silent
 
 Row = dict[str, Any]
 Known = Mapping[benchmark.Unit, Sequence[Row]]
@@ -24,26 +24,24 @@ def contenders(model: Path | str, scale: int, device: str = "auto", precision: s
     A contender has the name of the run or the file."""
     if str(model) in benchmark.RESIZERS:
         return [benchmark.resizer(str(model), scale)]
-    path = Path(model)
-    place = path.resolve()
-    name = {"model": place.parent.name, "raw": f"{place.parent.name}-raw"}.get(place.stem, place.stem) if path.is_file() else place.name
-    if not checkpoint.is_known(path):
-        foreign = upscale.load_foreign(path, device=device)
-        return [benchmark.Contender(name, foreign, foreign.scale, foreign.weights_sha256, foreign.architecture)]
-    keys = checkpoint.weights_keys(path)
+    keys = checkpoint.weights_keys(model)
+    try:
+        loaded = [upscale.load(model, device=device, precision=precision, key=key) for key in (keys if len(keys) > 1 else [None])]
+    except checkpoint.UnknownNetworkError:
+        foreign = upscale.load_foreign(model, device=device)
+        return [benchmark.Contender(name_of(model), foreign, foreign.scale, foreign.weights_sha256, foreign.architecture)]
     found = []
-    for key in keys if len(keys) > 1 else [None]:
-        loaded = upscale.load(path, device=device, precision=precision, key=key)
-        training, seed = _training(loaded.metadata)
+    for i, one in enumerate(loaded):
+        training, seed = _training(one.metadata)
         found.append(
             benchmark.Contender(
-                name if key is None or key == keys[0] else f"{name}-{key}",
-                loaded,
-                loaded.scale,
-                loaded.weights_sha256,
-                loaded.weights_key,
-                loaded.tile,
-                loaded.dtype,
+                name_of(model) if i == 0 else f"{name_of(model)}-{one.weights_key}",
+                one,
+                one.scale,
+                one.weights_sha256,
+                one.weights_key,
+                one.tile,
+                one.dtype,
                 batched=True,
                 training=training,
                 training_seed=seed,
@@ -176,16 +174,15 @@ def _kept(known: Known, plans: Sequence[benchmark.Plan], out: Path) -> list[Row]
 
 def _together(kept: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
     """Rows in one order, whatever the order of work: by suite, set, picture, model. Of the kept ones, those of other inputs go."""
-    inputs = {tuple(row[key] for key in ("suite", "set", "image", "degradation")): (row["lr_sha256"], row["hr_sha256"]) for row in rows}
-    fitting = [
-        row
-        for row in kept
-        if (
-            inputs.get(tuple(row.get(key) for key in ("suite", "set", "image", "degradation")))
-            or (row.get("lr_sha256"), row.get("hr_sha256"))
-        )
-        == (row.get("lr_sha256"), row.get("hr_sha256"))
-    ]
+
+    def case(row: Row) -> tuple[Any, ...]:
+        return tuple(row.get(key) for key in ("suite", "set", "image", "degradation"))
+
+    def pixels(row: Row) -> tuple[Any, Any]:
+        return row.get("lr_sha256"), row.get("hr_sha256")
+
+    inputs = {case(row): pixels(row) for row in rows}
+    fitting = [row for row in kept if inputs.get(case(row), pixels(row)) == pixels(row)]
     both = [*fitting, *rows]
     ranks = {key: {name: rank for rank, name in enumerate(dict.fromkeys(row[key] for row in both))} for key in ("suite", "set", "model")}
     return sorted(

@@ -115,7 +115,8 @@ def degrade_sets(
         )
     if verify is None:
         return written, []
-    return benchmark.verify(benchmark.find_manifest(verify, inputs), inputs)
+    manifest = benchmark.find_manifest(verify, inputs)
+    return benchmark.verify(manifest, inputs) if out is None else benchmark.verify_folder(manifest, out)
 
 
 def _targets(sources: Sequence[Path], name: Callable[[Path], Path]) -> dict[Path, Path]:
