@@ -19,11 +19,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+import upscaling
 from torch import Tensor
 
 from wildsr import checkpoint, degrade, devices, images, interpret, metrics, networks, sites
-from wildsr.networks import SRResNet, SRResNetConfig
 
 SCALE = 4
 
@@ -38,7 +37,7 @@ def main() -> None:
     parser.add_argument("--cut", type=int, help="the pictures' centres only, of this side in HR pixels")
     parser.add_argument("--model", type=Path)
     arguments = parser.parse_args()
-    net = checkpoint.build(checkpoint.load(arguments.model)).eval() if arguments.model else detailed()
+    net = checkpoint.build(checkpoint.load(arguments.model)).eval() if arguments.model else upscaling.detailed()
     names, channels = arguments.sites.split(","), list(range(arguments.channels))
     pairs = [pair(path, arguments.cut) for path in images.find(arguments.data)[: arguments.limit]]
     whole = {name: measured(lambda name=name: [one_by_one(net, lr, hr, name, channels) for lr, hr in pairs]) for name in names}
@@ -72,19 +71,6 @@ def pair(path: Path, side: int | None) -> tuple[Tensor, Tensor]:
         hr = hr[:, max(0, top) :, max(0, left) :][:, :side, :side]
     hr = images.crop_to_multiple(hr, SCALE)
     return images.to_float(degrade.fixed(hr, "clean", seed=0, scale=SCALE))[None], hr
-
-
-def detailed() -> SRResNet:
-    """SRResNet with random weights whose detail has an rms of 0.02."""
-    torch.manual_seed(0)
-    net = SRResNet(SRResNetConfig()).eval().requires_grad_(False)
-    for name, parameter in net.named_parameters():
-        if parameter.dim() == 4:
-            parameter.copy_(torch.randn_like(parameter) * (0.3 if ".conv2." in name else 1.2) / parameter[0].numel() ** 0.5)
-    lr = torch.rand(1, 3, 64, 64)
-    change = net(lr) - F.interpolate(lr, scale_factor=SCALE, mode="bilinear", align_corners=False)
-    net.conv_last.weight.mul_(0.02 / change.square().mean().sqrt())
-    return net
 
 
 @torch.no_grad()
