@@ -116,6 +116,20 @@ def test_the_same_arguments_again_have_nothing_to_do(done, models, tmp_path, mon
     assert calls == ["picture0"] + ["picture0", "picture1"] * 2
 
 
+def test_another_model_joins_and_former_weights_go(done, models, tmp_path):
+    again = {"what": ["csm"], "side": 48, "limit": 1, "device": "cpu"}
+    mine = shutil.copy(models[0], tmp_path / "mine.safetensors")
+    jobs.explain_models([mine], [done[0]], tmp_path / "out", **{**again, "limit": 2})
+    jobs.explain_models([models[1]], [done[0]], tmp_path / "out", **again)
+    places = {(row["model"], row["image"]) for row in files.read_jsonl(tmp_path / "out" / "rows.jsonl")}
+    assert places == {("mine", "picture0"), ("mine", "picture1"), ("dropout", "picture0")}
+    save(mine, seed=5)
+    jobs.explain_models([mine], [done[0]], tmp_path / "out", **again)
+    places = {(row["model"], row["image"]) for row in files.read_jsonl(tmp_path / "out" / "rows.jsonl")}
+    assert places == {("mine", "picture0"), ("dropout", "picture0")}
+    assert not (tmp_path / "out/arrays/channels/mine/picture1.npz").exists()
+
+
 def test_a_run_s_snapshots_are_clusters_of_their_own(tmp_path, models, done):
     run = tmp_path / "run"
     (run / "snapshots").mkdir(parents=True)

@@ -13,7 +13,8 @@ from matplotlib.patches import Rectangle
 
 from wildsr import explain
 from wildsr.errors import UserError
-from wildsr.explain import figures
+from wildsr.explain.figures import attribution, features, saliency_seismic, saliency_uniform
+from wildsr.explain.figures.style import COLOURS, dots, short
 
 H, W = 6, 5
 LONG = "RealESRGAN_x4plus.pth, the one with a very long name, of 2021"
@@ -244,7 +245,7 @@ def test_many_models_have_more_rows_and_are_not_wider(tmp_path):
     ],
 )
 def test_numbers_are_short(value, shown):
-    assert figures._short(value) == shown
+    assert short(value) == shown
 
 
 # ---------------------------------------------------------------------------------------------------------------------- sheets of maps
@@ -253,11 +254,11 @@ def test_numbers_are_short(value, shown):
 def test_saliency_is_in_index_order_on_one_scale_with_its_scores(filled):
     models = [one(filled, model) for model in ("plain", "dropout")]
     end = np.percentile(np.concatenate([each["map"].astype(float).ravel() for each in models]), 99.5)
-    sheets = panels(figures.saliency_uniform(models))
+    sheets = panels(saliency_uniform(models))
     for axes, each in zip(sheets, models, strict=True):
         images = axes.get_images()
         assert axes.get_title() == each.model
-        assert [text.get_text() for text in axes.texts] == [figures._short(score) for score in each["scores"]]
+        assert [text.get_text() for text in axes.texts] == [short(score) for score in each["scores"]]
         assert len(images) == 4
         for image, expected in zip(images, each["map"], strict=True):
             np.testing.assert_array_equal(image.get_array(), expected)
@@ -269,7 +270,7 @@ def test_saliency_is_in_index_order_on_one_scale_with_its_scores(filled):
 
 def test_the_papers_style_is_seismic_at_a_half_plus_half_the_saliency(filled):
     each = one(filled)
-    (axes,) = panels(figures.saliency_seismic([each]))
+    (axes,) = panels(saliency_seismic([each]))
     for image, saliency in zip(axes.get_images(), each["map"].astype(float), strict=True):
         np.testing.assert_array_equal(image.to_rgba(saliency), matplotlib.colormaps["seismic"](0.5 + 0.5 * saliency))
 
@@ -288,7 +289,7 @@ def test_features_are_sorted_by_importance_on_one_scale_over_all_models(signed, 
     fill(tmp_path, signed=signed)
     models = [one(tmp_path, model) for model in ("plain", "dropout")]
     end = np.percentile(np.abs(np.concatenate([each["feature"].astype(float).ravel() for each in models])), 99.5)
-    figure = figures.features(models)
+    figure = features(models)
     for axes, each in zip(panels(figure), models, strict=True):
         order = sorted(range(4), key=lambda c: -each["scores"][c])
         assert [text.get_text() for text in axes.texts] == [str(c) for c in order]
@@ -424,7 +425,7 @@ def test_clusters_show_points_by_degradation_and_the_chi(filled):
         for k, kind in enumerate(kinds):
             np.testing.assert_array_equal(points(above)[k], each["embeddings"][0][labels == kind])
             np.testing.assert_array_equal(points(below)[k], each["scores"][labels == kind, :2])
-            assert above.get_lines()[k].get_color() == below.get_lines()[k].get_color() == figures.COLOURS[k]
+            assert above.get_lines()[k].get_color() == below.get_lines()[k].get_color() == COLOURS[k]
         assert below.get_xlabel() == "component 1 (50 %)"
         assert below.get_ylabel() == "component 2 (30 %)"
     assert upper[0].get_title() == "plain\nCHI 10.0 [8.00, 14.0]\nfarthest: noise"
@@ -445,12 +446,12 @@ def test_degradations_have_the_same_colours_in_all_models(tmp_path):
     put(tmp_path, "ddr", "b", "all", of_ddr(0, labels=("jpeg", "clean")))
     figure = built(tmp_path, "ddr")
     first, second = ({line.get_label(): line.get_color() for line in axes.get_lines()} for axes in panels(figure)[:2])
-    assert first == {name: figures.COLOURS[k] for k, name in enumerate(("clean", "noise", "jpeg"))}
+    assert first == {name: COLOURS[k] for k, name in enumerate(("clean", "noise", "jpeg"))}
     assert {name: second[name] for name in ("clean", "jpeg")} == {name: first[name] for name in ("clean", "jpeg")}
 
 
 def test_36_styles_of_dots_can_be_told_apart():
-    assert len({tuple(figures._dots(i).values()) for i in range(36)}) == 36
+    assert len({tuple(dots(i).values()) for i in range(36)}) == 36
 
 
 def test_chi_is_shown_with_its_interval_and_for_each_seed(tmp_path):
@@ -510,7 +511,7 @@ def test_bars_that_are_missing_infinite_or_negative(tmp_path):
 
 def test_attribution_is_over_the_picture_with_the_window_in_input_pixels(filled):
     each = one(filled, kind="lam")
-    given, over = panels(figures.attribution([each]))
+    given, over = panels(attribution([each]))
     np.testing.assert_array_equal(given.get_images()[0].get_array(), np.moveaxis(each["lr"], 0, -1))
     assert given.get_title() == "input, 20×16"
     assert over.get_title() == "plain\ndiffusion index 12.3"

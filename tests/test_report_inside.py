@@ -11,7 +11,9 @@ from explain_arrays import SIDE, channels, clusters, everything, lam, save
 
 from wildsr import report
 from wildsr.errors import UserError
-from wildsr.report import explained, inside, maps, pages
+from wildsr.report import inside, pages
+from wildsr.report.inside import explained, explorer, maps
+from wildsr.report.inside.channels import _curves
 
 
 def strips(part: str) -> dict[str, dict[str, list[str]]]:
@@ -237,7 +239,7 @@ def test_the_band_of_random_orders_is_over_orders_not_over_pictures(tmp_path):
     for name, random in zip(("baby", "bird"), both, strict=True):
         save(tmp_path, "channels", "plain", name, **channels(random=random))
     found = explained.read_explained([tmp_path])
-    curves = inside._curves(found.channels["plain"])
+    curves = _curves(found.channels["plain"])
     assert curves["random"] == pytest.approx(np.percentile(both.mean(axis=0), [50, 2.5, 97.5], axis=0))
     assert 'class="ribbon c1"' in report.page(explain=[tmp_path])
 
@@ -443,14 +445,14 @@ def test_then_maps_get_smaller_and_then_models_are_left_out(tmp_path):
         saliency, feature = rng.random((4, 128, 128)), rng.normal(size=(4, 128, 128))
         save(tmp_path, "channels", model, "baby", **channels(map=saliency.astype(np.float16), feature=feature.astype(np.float16)))
     found = explained.read_explained([tmp_path])
-    scale = inside._scale(found)
+    scale = explorer._scale(found)
     weights = {
-        side: sum(len(uri) for uri in inside._sheets(found.channels["plain"]["baby"], scale, side).values()) for side in inside.SIDES
+        side: sum(len(uri) for uri in explorer._sheets(found.channels["plain"]["baby"], scale, side).values()) for side in explorer.SIDES
     }
     assert sorted(weights.values()) == list(weights.values())[::-1]
     look = pages.Look([], None, {"plain": 1, "other": 2})
     for room, side, models in ((2.2 * weights[96], 96, 2), (2.2 * weights[64], 64, 2), (1.2 * weights[48], 48, 1)):
-        body, data = inside._explorer(found, look, int(room) + 500)
+        body, data = explorer.explorer_part(found, look, int(room) + 500)
         sizes = {decode(uri).shape for uri in re.findall(r'class="saliency"[^>]* src="([^"]*)"', body)}
         assert sizes == {(2 * side, 2 * side, 3)}
         assert len(data["cells"]) == models

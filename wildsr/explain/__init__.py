@@ -17,4 +17,5 @@ from wildsr.explain.study import channels as channels
 from wildsr.explain.study import clusters as clusters
 from wildsr.explain.study import cosines as cosines
 from wildsr.explain.study import indices as indices
+from wildsr.explain.study import others as others
 from wildsr.explain.study import require_alike as require_alike

@@ -229,9 +229,9 @@ class Task:
     def run(self, out: Path) -> list[Row]:
         """Its rows: worked out, or those of a file that is there and says the same of itself."""
         about, path = json.dumps(self.about, sort_keys=True), self.path(out)
-        kept = _kept(path, about)
-        if kept is not None:
-            return kept
+        there = stored(path)
+        if there is not None and there[0] == json.loads(about):
+            return there[1]
         found = self.work()
         shared = {
             "kind": self.kind,
@@ -244,13 +244,32 @@ class Task:
         return rows
 
 
-def _kept(path: Path, about: str) -> list[Row] | None:
+def stored(path: Path) -> tuple[dict[str, Any], list[Row]] | None:
+    """What a file of arrays says of itself, and its rows; None where there is none, or a damaged one."""
     # Opened here: NumPy leaves a damaged archive open.
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as there:
-            return json.loads(str(there["rows"])) if str(there["about"]) == about else None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):  # not there, or damaged
+            return json.loads(str(there["about"])), json.loads(str(there["rows"]))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
+
+
+def others(out: Path, tasks: Sequence[Task]) -> list[Row]:
+    """The rows of what earlier starts left in a folder and these tasks do not make: it stays, but for what is of a model's former weights,
+    which is removed."""
+    weights = {task.model: task.about["weights_sha256"] for task in tasks if not task.name.startswith("step-")}
+    made = {task.path(out) for task in tasks}
+    rows: list[Row] = []
+    for path in sorted((out / "arrays").glob("*/*/*.npz")):
+        there = stored(path) if path not in made else None
+        if there is None:
+            continue
+        model, snapshot = path.parent.name, path.stem.startswith("step-")
+        if not snapshot and there[0].get("weights_sha256") != weights.get(model, there[0].get("weights_sha256")):
+            path.unlink()
+        else:
+            rows += there[1]
+    return rows
 
 
 def require_alike(subjects: Sequence[Subject], picture: Picture, site: str) -> None:

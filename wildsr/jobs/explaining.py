@@ -70,7 +70,7 @@ def explain_models(
     what: `explain.WHAT`, or "all". site: where channels are looked at. side: channels and attributions are of the middle side × side pixels
     of the first `limit` pictures. hr_side, count: clusters, SRGA and cosines are of as many pieces of that side (more than one of a
     picture where there are fewer pictures). spill: a folder for features that do not fit into memory. The same arguments again go on where
-    an interrupted start was. Raises UserError for a site that is not there, pictures that are too small or too few, models that cannot be
+    an interrupted start was; what earlier starts left of other models, pictures and kinds stays, and is shown too. Raises UserError for a site that is not there, pictures that are too small or too few, models that cannot be
     compared, and where saliency is undefined."""
     asked = _asked(what)
     require(side >= 24, "side", side, "use 24 pixels at least")
@@ -95,8 +95,9 @@ def explain_models(
     rows: list[dict[str, Any]] = []
     for task in track(tasks, "looking inside", console=console, disable=silent(console)):
         rows += task.run(out)
+    rows += explain.others(out, tasks)
     files.write_text(out / "rows.jsonl", "".join(files.to_line(row) for row in rows))
-    explain.draw(out, asked)
+    explain.draw(out)
     page = out / "explain.html"
     report.write_page(page, explain=[out])
     return page

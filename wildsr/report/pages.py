@@ -14,8 +14,8 @@ from wildsr.errors import UserError
 from wildsr.report import detail, duels, generalisation, grids
 from wildsr.report.charts import gain_chart, line_chart
 from wildsr.report.duels import Duels
-from wildsr.report.explained import read_explained
 from wildsr.report.inside import ROOM, Inside, inside, names_of
+from wildsr.report.inside.explained import read_explained
 from wildsr.report.methods import Grid, methods_of, named, seeds_notes
 from wildsr.report.parts import Block, Html, Look, asset, fill, switch
 from wildsr.report.published import published

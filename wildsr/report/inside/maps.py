@@ -102,9 +102,7 @@ def sheet(tiles: np.ndarray) -> np.ndarray:
 
 def lossy_uri(picture: np.ndarray) -> str:
     """The data address of (h, w, 3) uint8 as WebP, or as PNG where PIL has none."""
-    buffer = io.BytesIO()
-    if features.check("webp"):
-        Image.fromarray(picture).save(buffer, "WEBP", quality=QUALITY, method=3)
-        return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    Image.fromarray(picture).save(buffer, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    buffer, kind = io.BytesIO(), "webp" if features.check("webp") else "png"
+    how = {"quality": QUALITY, "method": 3} if kind == "webp" else {"optimize": True}
+    Image.fromarray(picture).save(buffer, kind, **how)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,10 +1,7 @@
-"""What `wildsr explain` left in a folder, read and checked as far as the page shows it: arrays in npz files, and no pickles."""
+"""What `wildsr explain` left in folders, as far as the page shows it."""
 
-import json
 import re
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,72 +11,12 @@ import numpy as np
 
 from wildsr import files
 from wildsr.errors import UserError
+from wildsr.report.inside.stored import Stored
 
 ORDERS = ("index", "saliency", "reverse")
 """The orders of cumulative ablation that are one curve each; a fourth, random, is many."""
 KINDS = ("channels", "lam", "ddr", "srga", "cosine")
 _STEP = re.compile(r"step-(\d+)")
-
-
-class Stored:
-    """One npz file: its arrays, read when they are asked for, and what it says about itself."""
-
-    def __init__(self, path: Path) -> None:
-        """Raises UserError naming a file that is damaged or does not say what it holds."""
-        self.path = path
-        try:
-            about = json.loads(str(self.array("about", 0)))
-        except json.JSONDecodeError:
-            about = None
-        if not isinstance(about, dict):
-            raise UserError(f"{path}: its 'about' is no JSON object: make it anew with wildsr explain")
-        self.about: dict[str, Any] = about
-
-    def holds(self, *names: str) -> bool:
-        """Whether all these arrays are there: which are depends on what was asked for."""
-        with np.load(self.path, allow_pickle=False) as file:
-            return set(names) <= set(file.files)
-
-    def text(self, key: str, default: str = "") -> str:
-        """A fact from `about` as text; the default where it is missing or null."""
-        value = self.about.get(key)
-        return default if value is None else str(value)
-
-    def array(self, name: str, dimensions: int, shape: Sequence[int | None] = ()) -> np.ndarray:
-        """An array; `shape` says how long it must be along each dimension (None: any length). Raises UserError naming the file."""
-        try:
-            # np.load leaves a damaged file open that it opened itself.
-            with open(self.path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
-                found = np.asarray(file[name])
-        except KeyError:
-            raise UserError(f"{self.path}: holds no array {name!r}: make it anew with wildsr explain") from None
-        # np.load calls whatever is no zip file a pickle, which is no help.
-        except (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error, NotImplementedError):
-            raise UserError(f"{self.path}: a damaged npz file: delete it and run wildsr explain again") from None
-        wanted = tuple(shape) or (None,) * dimensions
-        if len(wanted) != found.ndim or any(want not in (None, have) for want, have in zip(wanted, found.shape, strict=True)):
-            asked = " × ".join("any" if want is None else str(want) for want in wanted) or "one number"
-            raise UserError(f"{self.path}: {name!r} is {' × '.join(map(str, found.shape)) or 'one number'} and should be {asked}")
-        return found
-
-    def numbers(self, name: str, dimensions: int = 1, shape: Sequence[int | None] = (), kind: type = np.float64) -> np.ndarray:
-        """An array as float64, or as numbers of another kind."""
-        found = self.array(name, dimensions, shape)
-        if found.dtype.kind not in "fiub":
-            raise UserError(f"{self.path}: {name!r} holds no numbers")
-        return found.astype(kind)
-
-    def number(self, name: str) -> float:
-        """An array of no dimension."""
-        return float(self.numbers(name, 0))
-
-    def words(self, name: str) -> list[str]:
-        """A list of texts."""
-        return [str(word) for word in self.array(name, 1)]
-
-    def picture(self, name: str) -> np.ndarray:
-        """A picture, (h, w, 3) uint8."""
-        return self.numbers(name, 3, (3, None, None)).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
 
 
 @dataclass(frozen=True)
@@ -115,7 +52,7 @@ class Channels:
         return self.stored.picture("sr")
 
     def _maps(self, name: str) -> np.ndarray:
-        found = self.stored.numbers(name, 3, (self.width, None, None), np.float32)
+        found = self.stored.numbers(name, self.width, None, None, kind=np.float32)
         if not found.size:
             raise UserError(f"{self.stored.path}: {name!r} is empty: make it anew with wildsr explain")
         return _finite(found)
@@ -196,14 +133,15 @@ def read_explained(folders: Sequence[Path]) -> Explained:
 
     Raises UserError naming the file or folder: for a folder without arrays, a damaged file, arrays that do not fit each other, one model
     whose channels are not as many on every picture, and for two files that hold the same."""
-    stored = [(kind, one) for kind in KINDS for folder in folders for one in _stored(Path(folder), kind)]
+    folders = [Path(folder) for folder in folders]
+    stored = [(kind, Stored(path)) for kind in KINDS for folder in folders for path in sorted((folder / "arrays" / kind).glob("*/*.npz"))]
     for folder in folders:
-        if not any(Path(folder) in one.path.parents for _, one in stored):
+        if not any(folder in one.path.parents for _, one in stored):
             raise UserError(f"{folder}: holds no arrays of wildsr explain; run wildsr explain MODEL --images DIR --out {folder}")
     sites: dict[tuple[str, str], set[str]] = {}
     for kind, one in stored:
         sites.setdefault((kind, _model(one)), set()).add(one.text("site"))
-    ranked = {name: place for place, name in enumerate(dict.fromkeys(name for folder in folders for name in _rows_models(Path(folder))))}
+    ranked = {name: place for place, name in enumerate(dict.fromkeys(name for folder in folders for name in _rows_models(folder)))}
     stored.sort(key=lambda pair: (KINDS.index(pair[0]), ranked.get(_model(pair[1]), len(ranked))))
     found, places = Explained(), {}
     for kind, one in stored:
@@ -245,7 +183,7 @@ def _add(found: Explained, kind: str, model: str, name: str, one: Stored) -> Non
     elif kind == "ddr":
         found.clusters[model] = _clusters(one)
     else:
-        values = one.numbers("values")
+        values = one.numbers("values", None)
         names = one.words("names")
         if len(names) != len(values):
             raise UserError(f"{one.path}: {len(names)} names for {len(values)} values")
@@ -257,54 +195,48 @@ def _model(one: Stored) -> str:
     return one.text("model") or one.path.parent.name
 
 
-def _stored(folder: Path, kind: str) -> Iterator[Stored]:
-    root = folder / "arrays" / kind
-    for path in sorted(root.glob("*/*.npz")):
-        yield Stored(path)
-
-
 def _rows_models(folder: Path) -> Iterable[str]:
     path = folder / "rows.jsonl"
     return (str(row.get("model")) for row in files.read_jsonl(path)) if path.is_file() else ()
 
 
 def _channels(one: Stored) -> Channels:
-    scores = one.numbers("scores")
+    scores = one.numbers("scores", None)
     width = len(scores)
     if not width:
         raise UserError(f"{one.path}: no channels: make it anew with wildsr explain")
     whole = one.holds(*ORDERS, "random")
-    curves = {order: one.numbers(order, 1, (width + 1,)) for order in ORDERS} if whole else {}
-    random = one.numbers("random", 2, (None, width + 1)) if whole else np.zeros((0, width + 1))
+    curves = {order: one.numbers(order, width + 1) for order in ORDERS} if whole else {}
+    random = one.numbers("random", None, width + 1) if whole else np.zeros((0, width + 1))
     ablated = one.holds("drops")
-    drops = one.numbers("drops", 1, (width,)) if ablated else np.full(width, np.nan)
+    drops = one.numbers("drops", width) if ablated else np.full(width, np.nan)
     facts = {name: one.number(name) if ablated else np.nan for name in ("psnr", "rank", "gini_drops")}
     return Channels(one, scores=scores, drops=drops, gini_scores=one.number("gini_scores"), curves=curves, random=random, **facts)
 
 
 def _lam(one: Stored) -> Lam:
-    signed, given = one.numbers("signed", 2), one.picture("lr")
+    signed, given = one.numbers("signed", None, None), one.picture("lr")
     try:
         scale = float(one.about.get("scale") or 1)
     except (TypeError, ValueError):
         raise UserError(f"{one.path}: its scale is no number") from None
-    top, left, bottom, right = (float(edge) / scale for edge in one.numbers("window", 1, (4,)))
+    top, left, bottom, right = (float(edge) / scale for edge in one.numbers("window", 4))
     return Lam(_finite(signed), one.number("diffusion"), (top, left, bottom, right), given)
 
 
 def _interval(one: Stored) -> tuple[float, float, float]:
-    value, low, high = (float(number) for number in one.numbers("chi", 1, (3,)))
+    value, low, high = (float(number) for number in one.numbers("chi", 3))
     return value, low, high
 
 
 def _clusters(one: Stored) -> Clusters:
     labels = one.words("labels")
     n = len(labels)
-    scores, embeddings = one.numbers("scores", 2, (n, None)), one.numbers("embeddings", 3, (None, n, 2))
+    scores, embeddings = one.numbers("scores", n, None), one.numbers("embeddings", None, n, 2)
     names = one.words("names")
     if len(names) != n:
         raise UserError(f"{one.path}: {len(names)} names for {n} points")
-    explained = one.numbers("explained", 1, (scores.shape[1],))
-    chi_embedded = one.numbers("chi_tsne", 1, (len(embeddings),))
-    farthest = str(one.array("farthest", 0))
+    explained = one.numbers("explained", scores.shape[1])
+    chi_embedded = one.numbers("chi_tsne", len(embeddings))
+    farthest = str(one.array("farthest"))
     return Clusters(_finite(scores), _finite(embeddings), labels, names, explained, _interval(one), chi_embedded, farthest)
