@@ -70,8 +70,8 @@ def explain_models(
     what: `explain.WHAT`, or "all". site: where channels are looked at. side: channels and attributions are of the middle side × side pixels
     of the first `limit` pictures. hr_side, count: clusters, SRGA and cosines are of as many pieces of that side (more than one of a
     picture where there are fewer pictures). spill: a folder for features that do not fit into memory. The same arguments again go on where
-    an interrupted start was; what earlier starts left of other models, pictures and kinds stays, and is shown too. Raises UserError for a site that is not there, pictures that are too small or too few, models that cannot be
-    compared, and where saliency is undefined."""
+    an interrupted start was; what earlier starts left of other models, pictures and kinds stays, and is shown too. Raises UserError for a
+    site that is not there, pictures that are too small or too few, models that cannot be compared, and where saliency is undefined."""
     asked = _asked(what)
     require(side >= 24, "side", side, "use 24 pixels at least")
     require(limit >= 1 and count >= 1, "limit", min(limit, count), "use 1 at least")
