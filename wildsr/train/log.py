@@ -136,7 +136,8 @@ class Bar:
 class StopRequests:
     """Turns the first Ctrl-C or SIGTERM into a request that the loop answers between two steps; a second one acts at once.
 
-    `launched`: a launcher passes on what the terminal has sent to everyone already, so that a second one is no second thought."""
+    `launched`: a launcher passes on what the terminal has sent to everyone already, so that a second one is no second thought. And when one
+    process fails, it tells the others to stop while they are about to say so: after an error, that is no longer listened to."""
 
     def __init__(self, *, launched: bool = False) -> None:
         self._launched = launched
@@ -155,11 +156,16 @@ class StopRequests:
             self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._launched and self._before and kind is not None and issubclass(kind, Exception):
+            self._before[signal.SIGTERM] = signal.SIG_IGN
+        self._restore()
+
+    def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self._received = number
         if not self._launched:
-            self.__exit__()
+            self._restore()
