@@ -36,12 +36,14 @@ wheel: $(VENV)/installed
 	dist/empty/bin/python -m pip install -q -c dist/constraints.txt "$(TORCH)" dist/*.whl
 	cd dist && empty/bin/wildsr --help && empty/bin/wildsr train quick --dry-run > /dev/null
 
-# pip takes what the lock names and nothing newer; the project itself is installed in place.
+# pip takes what the lock names and nothing else: spandrel would ask for torchvision, which the tests replace. The project itself is
+# installed in place.
 $(VENV)/installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "wildsr needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	grep -v '^torch==' requirements.lock > $(VENV)/others.txt
-	$(VENV)/bin/python -m pip install -q --disable-pip-version-check "$(TORCH)" -r $(VENV)/others.txt
+	$(VENV)/bin/python -m pip install -q --disable-pip-version-check "$(TORCH)"
+	$(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps -r $(VENV)/others.txt
 	$(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import struct
@@ -69,6 +70,16 @@ def test_the_whole_way(wildsr, pictures, tmp_path):
     assert json.loads(out)["images_seen"] == 4
     status, out, _ = wildsr("info", tmp_path / "run" / "raw.safetensors")
     assert "raw" in out
+
+    status, out, err = wildsr("convert", tmp_path / "run", tmp_path / "net.pth")
+    assert status == 0, err
+    assert out.startswith(f"{tmp_path / 'net.pth'}: BasicSR's params and params_ema")
+    status, other, _ = wildsr("info", tmp_path / "net.pth")
+    assert status == 0
+    assert re.search(r'^opens_in +\["wildsr"\]$', other, re.MULTILINE)
+    status, _, err = wildsr("convert", tmp_path / "run", tmp_path / "card.md", "--table", tmp_path / "bench" / "table.md", "--license=MIT")
+    assert status == 0, err
+    assert "bicubic" in (tmp_path / "card.md").read_text()
 
 
 def test_degrade_with_the_two_order_pipeline(wildsr, pictures, tmp_path):
@@ -246,6 +257,9 @@ def mistakes(tmp_path, pictures, model):
         "tile too small": (["upscale", pictures / "picture0.png", "--model", model, "--tile=4", *out], "tile = 4"),
         "no pixels": (["upscale", pictures / "picture0.png", "--model", model, "--max-pixels=0", *out], "max-pixels = 0"),
         "out is a file": (["degrade", pictures, "--preset=blur", "--out", model], "net.safetensors"),
+        "convert to nothing known": (["convert", model, tmp_path / "a.zip"], "a.zip: what to write is told by the ending"),
+        "convert over itself": (["convert", model, model], "is the input and would be overwritten"),
+        "no table": (["convert", model, tmp_path / "a.md", "--table", tmp_path / "no.md"], "no.md: no such file"),
         "info on nothing": (["info", tmp_path / "no.safetensors"], "no such model file"),
     }
 
@@ -335,7 +349,7 @@ def test_ctrl_c_is_status_130(wildsr, pictures, tmp_path, monkeypatch):
     assert (status, err.strip()) == (130, "")
 
 
-@pytest.mark.parametrize("verb", ["", "demo", "train", "bench", "report", "upscale", "degrade", "info", "data"])
+@pytest.mark.parametrize("verb", ["", "demo", "train", "bench", "report", "upscale", "degrade", "info", "convert", "data"])
 def test_every_verb_has_help(wildsr, verb):
     status, out, _ = wildsr(*filter(None, [verb]), "--help")
     assert status == 0

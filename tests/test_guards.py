@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "regularize": {"regularize", "sites"},
     "interpret": {"images", "interpret", "sites"},
     "explain": {"explain", "images", "interpret", "sites"},
-    "checkpoint": {"networks"},
+    "checkpoint": {"checkpoint", "networks"},
+    "export": {"checkpoint", "export", "networks", "upscale"},
     "upscale": {"checkpoint", "devices", "images", "networks", "upscale"},
     "train": {"checkpoint", "datasets", "degrade", "devices", "images", "networks", "regularize", "train"},
     "options": set(),
@@ -47,8 +48,8 @@ MAY_IMPORT = {
         "upscale",
     },
     "demo": {"datasets", "jobs", "recipes", "regularize", "report"},
-    "sweep": {"benchmark", "datasets", "images", "jobs", "networks", "recipes", "regularize", "report", "sweep", "train"},
-    "cli": {"benchmark", "datasets", "demo", "images", "jobs", "recipes", "report", "sweep"},
+    "sweep": {"benchmark", "checkpoint", "datasets", "images", "jobs", "networks", "recipes", "regularize", "report", "sweep", "train"},
+    "cli": {"benchmark", "datasets", "demo", "export", "images", "jobs", "recipes", "report", "sweep"},
     "__main__": {"cli"},
     "errors": set(),
     "files": set(),
@@ -130,7 +131,7 @@ def test_core_work_needs_no_extra():
     script = (
         "import sys\n"
         "for name in ('torchvision', 'cv2', 'skimage', 'sklearn', 'scipy', 'yaml', 'tensorboard', 'matplotlib', 'accelerate',\n"
-        "             'pyarrow', 'huggingface_hub', 'fsspec'):\n"
+        "             'pyarrow', 'huggingface_hub', 'fsspec', 'onnx', 'onnxruntime', 'spandrel'):\n"
         "    sys.modules[name] = None\n"
         "import wildsr\n"
         "[getattr(wildsr, name) for name in wildsr.__all__]\n"

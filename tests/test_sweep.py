@@ -12,7 +12,7 @@ import torch
 from conftest import photograph
 from PIL import Image
 
-from wildsr import files, jobs, recipes, sweep, upscale
+from wildsr import checkpoint, files, jobs, recipes, sweep, upscale
 from wildsr.errors import UserError
 from wildsr.sweep import figure, results
 
@@ -268,7 +268,7 @@ def test_records_are_the_means_of_the_rows(whole):
         if record["label"] == "bicubic":
             assert (record["axes"], record["seed"], record["plain"]) == ({}, None, False)
         else:
-            assert record["weights_sha256"] == jobs.info(out / "runs" / record["label"])["weights_sha256"]
+            assert record["weights_sha256"] == checkpoint.load(out / "runs" / record["label"]).weights_sha256
             point = record["axes"]["dropout"]
             assert record["label"] == f"dropout={point},seed={record['seed']}"
             assert (record["plain"], record["steps"]) == (point == "none", 3)
@@ -369,7 +369,7 @@ def test_what_changed_is_measured_again_and_nothing_else(whole, folders, tmp_pat
     assert benched == []  # the same pictures elsewhere
 
     other = out / "bench" / LABELS[2] / "rows.jsonl"
-    other.write_text(other.read_text().replace(jobs.info(out / "runs" / LABELS[2])["weights_sha256"], "0" * 64))
+    other.write_text(other.read_text().replace(checkpoint.load(out / "runs" / LABELS[2]).weights_sha256, "0" * 64))
     failing = out / "bench" / LABELS[1] / "rows.jsonl"
     failing.write_text(failing.read_text().replace('"error": null', '"error": "MemoryError"'))
     sweep.run(runs, "resizers", train, test, out)

@@ -38,7 +38,7 @@ _HOMES = {
     "train": ("TrainConfig",),
     "upscale": ("Model", "load"),
 }
-_ROOMS = {*_HOMES, "datasets", "demo", "devices", "images", "interpret", "jobs", "options", "recipes", "report", "sites", "sweep"}
+_ROOMS = {*_HOMES, "datasets", "demo", "devices", "export", "images", "interpret", "jobs", "options", "recipes", "report", "sites", "sweep"}
 __all__ = sorted(name for names in _HOMES.values() for name in names)  # pyright: ignore[reportUnsupportedDunderAll]
 
 

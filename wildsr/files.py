@@ -138,14 +138,23 @@ def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
     return records
 
 
-def read_json(path: Path | str) -> Any:
-    """The value that a JSON file holds. Raises UserError naming the file when it is missing or damaged."""
+def read_text(path: Path | str) -> str:
+    """The text of a UTF-8 file. Raises UserError naming the file when it is missing or none."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise UserError(f"{path}: not a text file") from None
+
+
+def read_json(path: Path | str) -> Any:
+    """The value that a JSON file holds. Raises UserError naming the file when it is missing or damaged."""
+    text = read_text(path)
+    try:
+        return json.loads(text)
     except ValueError:
         raise UserError(f"{path}: not a JSON file") from None
 

@@ -1,13 +1,12 @@
-"""Pictures and model files: degrading, upscaling, examining."""
+"""Pictures: degrading, upscaling, checking."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 
-from wildsr import benchmark, checkpoint, datasets, degrade, images, upscale
+from wildsr import benchmark, datasets, degrade, images, upscale
 from wildsr.config import nearest
 from wildsr.errors import UserError
 from wildsr.jobs.common import require, silent
@@ -72,19 +71,6 @@ def check(places: Sequence[Path | str]) -> tuple[list[datasets.Record], list[str
     each."""
     records = list(datasets.open(places).check())
     return records, [record.problem for record in records if record.problem]
-
-
-def info(path: Path) -> dict[str, Any]:
-    """What a model file says of itself, as plain values."""
-    found = checkpoint.load(path)
-    return {
-        "network": found.network.model_dump(mode="json"),
-        "scale": found.network.scale,
-        "parameters": checkpoint.parameter_count(found.weights),
-        "weights_key": found.weights_key,
-        "weights_sha256": found.weights_sha256,
-        **found.metadata,
-    }
 
 
 def degrade_sets(

@@ -1,6 +1,7 @@
 """Super-resolution networks. Each has a small config, named sites where features can be read or changed, and a receptive radius."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any
 
 import torch
@@ -23,6 +24,7 @@ from wildsr.networks.srresnet import SRResNet as SRResNet
 from wildsr.networks.srresnet import SRResNetConfig as SRResNetConfig
 from wildsr.networks.swinir import SwinIR as SwinIR
 from wildsr.networks.swinir import SwinIRConfig as SwinIRConfig
+from wildsr.networks.unusable import unusable as unusable
 
 NetworkConfig = Annotated[SRResNetConfig | RRDBNetConfig | SwinIRConfig | CompactConfig | RCANConfig, Field(discriminator="name")]
 """Any network's config, told apart by `name`: the list that a new one joins, with the line below."""
@@ -64,6 +66,9 @@ def describe(config: Config) -> str:
 
 def recognise(weights: Mapping[str, Tensor]) -> tuple[Config, dict[str, Tensor]] | None:
     """The config of the first network whose weights these are, in any published key layout, and the weights under our keys; or None."""
+    if any(0 in tensor.shape for tensor in weights.values()):
+        # A side of nothing lets the others claim any size.
+        return None
     for _, network in NETWORKS.values():
         plain = network.translate(weights)
         try:
@@ -73,6 +78,18 @@ def recognise(weights: Mapping[str, Tensor]) -> tuple[Config, dict[str, Tensor]]
         if config is not None:
             return config, complete(config, plain)
     return None
+
+
+@cache
+def _published(name: str) -> frozenset[str]:
+    return frozenset(shapes(NETWORKS[name][0](name=name)))
+
+
+def nearest_layout(weights: Mapping[str, Tensor]) -> str:
+    """Which network's keys, in its published size, these resemble most: "the nearest is rrdbnet: it has 12 of its 702 keys"."""
+    common = {name: len(_published(name) & network.translate(weights).keys()) for name, (_, network) in NETWORKS.items()}
+    name = max(common, key=lambda one: (common[one], -len(_published(one))))
+    return f"the nearest is {name}: it has {common[name]} of its {len(_published(name))} keys" if common[name] else "it has no key of any"
 
 
 def complete(config: Config, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

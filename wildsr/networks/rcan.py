@@ -101,7 +101,8 @@ class RCAN(Network):
         """The config that fits keys and shapes, or None when they are another network's."""
         head, squeeze = shapes.get("head.0.weight", ()), shapes.get("body.0.body.0.body.3.conv_du.0.weight", ())
         up = shapes.get("tail.0.0.weight", ())
-        if any(len(shape) != 4 for shape in (head, squeeze, up)):
+        # The authors' own files shift means and hold values up to 255: another function.
+        if any(len(shape) != 4 for shape in (head, squeeze, up)) or "sub_mean.weight" in shapes:
             return None
         scale = 4 if "tail.0.2.weight" in shapes else shuffle(up[0], up[1])
         if not scale:

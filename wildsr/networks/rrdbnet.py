@@ -65,7 +65,8 @@ class RRDB(nn.Module):
 
 
 class RRDBNet(Network):
-    """ESRGAN's generator (Wang et al. 2018), in BasicSR's key layout; its older names (RRDB_trunk, trunk_conv, HRconv) are read too."""
+    """ESRGAN's generator (Wang et al. 2018), in BasicSR's key layout; its older names (RRDB_trunk, trunk_conv, HRconv;
+    model.0, model.1.sub) are read too."""
 
     def __init__(self, config: RRDBNetConfig) -> None:
         super().__init__()
@@ -125,9 +126,29 @@ class RRDBNet(Network):
 
     @staticmethod
     def translate(weights: Weights) -> dict[str, Tensor]:
-        """From the names of the first ESRGAN."""
+        """From the names of ESRGAN's two first layouts, RRDB_trunk and model.1.sub (that one at ×4)."""
+        # ESRGAN+ is another network under the same names.
+        if "model.10.weight" in weights and any(map(_BLOCKS.match, weights)) and not any(".conv1x1." in key for key in weights):
+            return _from_sequence(weights)
         if not any(key.startswith("RRDB_trunk.") for key in weights):
             return dict(weights)
         names = {"trunk_conv": "conv_body", "upconv1": "conv_up1", "upconv2": "conv_up2", "HRconv": "conv_hr"}
         blocks = {re.sub(r"^RRDB_trunk\.(\d+)\.RDB(\d)\.", r"body.\1.rdb\2.", key): tensor for key, tensor in weights.items()}
         return {f"{names.get(head := key.split('.')[0], head)}{key[len(head) :]}": tensor for key, tensor in blocks.items()}
+
+
+_BLOCKS = re.compile(r"^model\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0\.")
+
+_SEQUENCE = {"0": "conv_first", "3": "conv_up1", "6": "conv_up2", "8": "conv_hr", "10": "conv_last"}
+"""Places in ESRGAN's first layout at ×4, an enlargement and a convolution twice."""
+
+
+def _from_sequence(weights: Weights) -> dict[str, Tensor]:
+    """model.0, model.1.sub.N.RDB1.conv1.0 … model.10. After the blocks, model.1.sub holds the convolution behind them."""
+    after = max(int(m[1]) for m in map(_BLOCKS.match, weights) if m) + 1
+
+    def ours(key: str) -> str:
+        key = _BLOCKS.sub(r"body.\1.rdb\2.conv\3.", key).replace(f"model.1.sub.{after}.", "conv_body.")
+        return re.sub(r"^model\.(\d+)\.(?=weight$|bias$)", lambda m: f"{_SEQUENCE.get(m[1], m[0].rstrip('.'))}.", key)
+
+    return {ours(key): tensor for key, tensor in weights.items()}

@@ -58,6 +58,10 @@ class SwinIRConfig(Config, frozen=True):
         return f"{self.upsampler}, {self.embed_dim} channels, stages of {', '.join(map(str, self.depths))} layers"
 
 
+Side = int | torch.SymInt
+"""A height or width; a symbol where the network is exported for all of them."""
+
+
 class WindowAttention(nn.Module):
     """Self-attention within windows, with a learned bias for each relative position: (B, windows, w², E) -> (B, windows, w², E)."""
 
@@ -80,7 +84,11 @@ class WindowAttention(nn.Module):
         bias = self.relative_position_bias_table[self.relative_position_index.flatten()].view(n, n, self.heads).permute(2, 0, 1)
         if apart is not None:
             bias = bias + apart.to(bias.dtype).unsqueeze(1) * -100
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+        if torch.compiler.is_exporting():
+            # ONNX's exporter knows attention of four axes alone; in its parts, it is the same sum on five.
+            x = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5 + bias.to(q.dtype)).softmax(-1) @ v
+        else:
+            x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
         return self.proj(x.transpose(2, 3).reshape(b, windows, n, channels))
 
 
@@ -98,17 +106,17 @@ def windows_of(x: Tensor, window: int) -> Tensor:
     return x.transpose(2, 3).reshape(b, -1, window * window, channels)
 
 
-def from_windows(x: Tensor, h: int, w: int, window: int) -> Tensor:
+def from_windows(x: Tensor, h: Side, w: Side, window: int) -> Tensor:
     """The inverse of `windows_of`."""
     b, _, _, channels = x.shape
     return x.view(b, h // window, w // window, window, window, channels).transpose(2, 3).reshape(b, h, w, channels)
 
 
-def shift_mask(h: int, w: int, window: int, shift: int, device: torch.device | None = None) -> Bool[Tensor, "windows n n"]:
+def shift_mask(h: Side, w: Side, window: int, shift: int, device: torch.device | None = None) -> Bool[Tensor, "windows n n"]:
     """True where two pixels of a window, after a cyclic shift, come from opposite borders of the picture and must not meet."""
 
-    def region(side: int) -> Tensor:
-        place = torch.arange(side, device=device)
+    def region(side: Side) -> Tensor:
+        place = torch.arange(side, device=device)  # pyright: ignore[reportCallIssue, reportArgumentType]
         return (place >= side - window).long() + (place >= side - shift).long()
 
     regions = (3 * region(h)[:, None] + region(w)).view(1, h, w, 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from wildsr import benchmark, datasets, files, images, jobs, report
+from wildsr import benchmark, checkpoint, datasets, files, images, jobs, report
 from wildsr.errors import TrainingDivergedError, UserError
 from wildsr.report.tables import BICUBIC
 from wildsr.sweep.figure import plot, require_matplotlib
@@ -108,11 +108,11 @@ def _require_same_run(folder: Path, training: TrainConfig, fingerprint: str) -> 
 def _finished(folder: Path, training: TrainConfig) -> str | None:
     """The SHA-256 of a finished run's weights; None where there is more to train."""
     try:
-        facts = jobs.info(folder)
+        there = checkpoint.load(folder)
     except UserError:  # nothing there, or damaged: the training sees to it
         return None
     whole = (training.identity(), training.steps * training.batch_size)
-    return facts["weights_sha256"] if (facts.get("config"), facts.get("images_seen")) == whole else None
+    return there.weights_sha256 if (there.metadata.get("config"), there.metadata.get("images_seen")) == whole else None
 
 
 def _is_measured(path: Path, label: str, weights: str | None, suite: benchmark.Suite, inputs: Mapping[tuple[str, str, str], str]) -> bool:
