@@ -20,7 +20,7 @@ demo: $(VENV)/installed
 	$(VENV)/bin/wildsr demo --out $(OUT)
 
 test: $(VENV)/installed
-	$(VENV)/bin/python -m pytest -q
+	$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile
 
 bench: $(VENV)/installed
 	$(VENV)/bin/python benchmarks/speed.py

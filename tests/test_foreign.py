@@ -6,27 +6,40 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from wildsr import files, jobs, upscale
 from wildsr.errors import UserError
 
 
-class ImageModelDescriptor:
-    """spandrel's class of this name, as far as it is used: a callable for (B, C, H, W) in [0, 1] that knows its scale."""
+class Network(nn.Module):
+    """Nearest neighbours ×2, half again as bright, of 4 pixels around each; takes multiples of 4 from 8 on, one picture at a time."""
 
-    def __init__(self, channels: int = 3):
-        self.scale, self.input_channels, self.output_channels = 2, channels, 3
-        self.architecture = SimpleNamespace(name="ESRGAN")
-        self.training = True
+    def __init__(self):
+        super().__init__()
+        self.blur = nn.Conv2d(3, 3, 9, padding=4)
+        self.seen: list[tuple[int, ...]] = []
 
-    def eval(self):
-        self.training = False
-        return self
-
-    def __call__(self, lr: torch.Tensor) -> torch.Tensor:
+    def forward(self, lr: torch.Tensor) -> torch.Tensor:
         assert not self.training
-        assert torch.is_inference_mode_enabled()
-        return lr.repeat_interleave(2, -1).repeat_interleave(2, -2) * 1.5
+        assert lr.shape[0] == 1
+        assert min(lr.shape[-2:]) >= 8
+        assert all(side % 4 == 0 for side in lr.shape[-2:])
+        self.seen.append(tuple(lr.shape[-2:]))
+        return self.blur(lr).repeat_interleave(2, -1).repeat_interleave(2, -2) * 1.5
+
+
+class ImageModelDescriptor:
+    """spandrel's class of this name, as far as it is used."""
+
+    def __init__(self, channels: int = 3, scale: int = 2):
+        self.scale, self.input_channels, self.output_channels = scale, channels, 3
+        self.architecture = SimpleNamespace(name="ESRGAN")
+        self.supports_half, self.supports_bfloat16 = False, True
+        self.size_requirements = SimpleNamespace(minimum=8, multiple_of=4, square=False)
+        torch.manual_seed(0)
+        self.model = Network()
+        self._call_fn = lambda model, lr: model(lr)
 
 
 @pytest.fixture
@@ -60,13 +73,55 @@ def path(tmp_path):
 def test_a_model_that_spandrel_opens_is_a_contender(spandrel, path):
     (found,) = jobs.contenders(path, 4, "cpu")
     assert (found.name, found.scale, found.weights_key, found.weights_sha256) == ("strange", 2, "ESRGAN", files.sha256_file(path))
-    lr = torch.rand(1, 3, 5, 6)
-    assert torch.equal(found.upscale(lr), (lr.repeat_interleave(2, -1).repeat_interleave(2, -2) * 1.5).clamp(0, 1))
+    lr = torch.rand(1, 3, 8, 12)
+    expected = spandrel.found.model(lr).clamp(0, 1)
+    torch.testing.assert_close(found.upscale(lr), expected, atol=1e-6, rtol=0)
+    assert not any(parameter.requires_grad for parameter in spandrel.found.model.parameters())
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 30), (3, 5), (1, 1), (1, 40)])
+def test_sizes_that_a_network_does_not_take_are_filled_up_and_cut_off(spandrel, path, size):
+    found = upscale.load(path, device="cpu")
+    lr = torch.rand(2, 3, *size)
+    sr = found(lr)
+    assert sr.shape == (2, 3, 2 * size[0], 2 * size[1])
+    assert sr.isfinite().all()
+    assert set(spandrel.found.model.seen) == {tuple(-(-max(side, 8) // 4) * 4 for side in size)}
+    torch.testing.assert_close(sr[1:], found(lr[1:]), atol=1e-6, rtol=0)
+
+
+def test_its_radius_is_measured_and_its_tiles_are_exact(spandrel, path):
+    found = upscale.load(path, device="cpu", tile=16)
+    assert (found.architecture, found.network.grid, found.radius, found.overlap, found.exact) == ("ESRGAN", 4, 4, 4, True)
+    lr = torch.rand(1, 3, 40, 56)
+    torch.testing.assert_close(found(lr), spandrel.found.model(lr).clamp(0, 1), atol=1e-6, rtol=0)
+
+
+def test_one_that_cannot_be_measured_gets_the_usual_overlap(spandrel, path):
+    spandrel.found._call_fn = lambda model, lr: model(lr.float()).double()
+    found = upscale.load(path, device="cpu", tile=16)
+    assert (found.radius, found.overlap, found.exact) == (None, 64, False)
+
+
+def test_what_it_computes_in_is_asked_for(spandrel, path, monkeypatch):
+    monkeypatch.setattr("wildsr.devices.computes_bf16", lambda device: True)
+    assert upscale.load(path, device="cpu", precision="auto").dtype == "bfloat16"
+    spandrel.found.supports_bfloat16 = False
+    assert upscale.load(path, device="cpu", precision="auto").dtype == "float32"
+    with pytest.raises(UserError, match="ESRGAN does not compute in bf16: use --precision fp32"):
+        upscale.load(path, device="cpu", precision="bf16")
+
+
+def test_it_cannot_be_blended(spandrel, path):
+    with pytest.raises(UserError, match="only networks known here can be blended"):
+        upscale.load(path, device="cpu", blend=(path, 0.5))
 
 
 def test_without_spandrel_the_extra_is_named(monkeypatch, path):
     monkeypatch.setitem(sys.modules, "spandrel", None)
-    with pytest.raises(UserError, match=r"strange\.safetensors: not a network known here; .*pip install 'wildsr\[spandrel\]'"):
+    with pytest.raises(
+        UserError, match=r"strange\.safetensors: not the weights of a network known here .*pip install 'wildsr\[spandrel\]'"
+    ):
         jobs.contenders(path, 4, "cpu")
 
 
@@ -79,8 +134,9 @@ def test_without_spandrel_the_extra_is_named(monkeypatch, path):
             "LaMa does not make one RGB picture",
         ),
         (ImageModelDescriptor(channels=4), "ESRGAN does not make one RGB picture"),
+        (ImageModelDescriptor(scale=1), r"ESRGAN does not enlarge \(scale 1\): use a model of scale 2 or more"),
     ],
-    ids=["unknown", "no model of single pictures", "four channels"],
+    ids=["unknown", "no model of single pictures", "four channels", "restores"],
 )
 def test_what_cannot_be_used_is_refused(spandrel, path, found, words):
     spandrel.found = found

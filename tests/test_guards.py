@@ -12,7 +12,7 @@ ROOT = Path(wildsr.__file__).parent
 # A room may import those that its line names, and all that stands on the ground.
 GROUND = {"errors", "files", "chance", "config"}
 MAY_IMPORT = {
-    "images": set(),
+    "images": {"images"},
     "sites": set(),
     "devices": set(),
     "networks": {"networks", "sites"},
@@ -46,7 +46,9 @@ MAY_IMPORT = {
         "report",
         "train",
         "upscale",
+        "video",
     },
+    "video": {"images", "upscale"},
     "demo": {"datasets", "jobs", "recipes", "regularize", "report"},
     "sweep": {"benchmark", "checkpoint", "datasets", "images", "jobs", "networks", "recipes", "regularize", "report", "sweep", "train"},
     "cli": {"benchmark", "datasets", "demo", "export", "images", "jobs", "recipes", "report", "sweep"},
@@ -131,7 +133,8 @@ def test_core_work_needs_no_extra():
     script = (
         "import sys\n"
         "for name in ('torchvision', 'cv2', 'skimage', 'sklearn', 'scipy', 'yaml', 'tensorboard', 'matplotlib', 'accelerate',\n"
-        "             'pyarrow', 'huggingface_hub', 'fsspec', 'onnx', 'onnxruntime', 'spandrel'):\n"
+        "             'pyarrow', 'huggingface_hub', 'fsspec', 'onnx', 'onnxruntime', 'spandrel', 'av',\n"
+        "             'pillow_heif', 'gradio'):\n"
         "    sys.modules[name] = None\n"
         "import wildsr\n"
         "[getattr(wildsr, name) for name in wildsr.__all__]\n"

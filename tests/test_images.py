@@ -185,7 +185,7 @@ def test_other_colour_modes_are_refused(tmp_path, mode, name):
 def test_tiff_in_ycbcr_is_refused(tmp_path):
     """Older versions of Pillow write it so that they cannot read it themselves."""
     Image.new("YCbCr", (8, 6)).save(tmp_path / "video.tif")
-    with pytest.raises(UserError, match="video.tif: (colour mode YCbCr is not supported: convert it to RGB|.*truncated)"):
+    with pytest.raises(UserError, match=r"video\.tif: (colour mode YCbCr is not supported: convert it to RGB|.*truncated)"):
         images.open_picture(tmp_path / "video.tif")
 
 

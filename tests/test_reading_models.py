@@ -135,6 +135,20 @@ def test_a_safetensors_file_opens_under_any_name(tmp_path, model):
     assert checkpoint.weights_keys(path) == []
 
 
+@pytest.mark.parametrize("low", [b"\x80\x02", b"\x80\x04", b"PK"])
+def test_a_header_whose_length_looks_like_another_kind_of_file(tmp_path, low):
+    """A length of 640 begins with the bytes of a pickle."""
+    weights = dict(networks.create(SRResNetConfig(channels=4, blocks=1)).state_dict())
+    save_file(weights, tmp_path / "plain.safetensors")
+    data = (tmp_path / "plain.safetensors").read_bytes()
+    header = data[8 : 8 + int.from_bytes(data[:8], "little")]
+    length = next(n for n in range(len(header), 1 << 20) if n.to_bytes(8, "little")[:2] == low)
+    path = tmp_path / "net.pth"
+    path.write_bytes(length.to_bytes(8, "little") + header.ljust(length) + data[8 + len(header) :])
+    found = checkpoint.load(path)
+    assert all(torch.equal(found.weights[name], tensor) for name, tensor in weights.items())
+
+
 def test_several_networks_in_one_file_are_asked_for(tmp_path):
     weights = weights_of(zoo.CONFIGS["compact"])
     torch.save({"generator": weights, "discriminator": {"layer.weight": torch.zeros(3)}}, tmp_path / "gan.pth")

@@ -5,19 +5,19 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import slow_twins
 import torch
 import torch.nn.functional as F
 import zoo
-from PIL import Image
+from conftest import photograph
 
-from wildsr import checkpoint, devices, images, jobs, networks, upscale
+from wildsr import checkpoint, devices, jobs, networks, upscale
 from wildsr.errors import UserError
 from wildsr.networks import SRResNet, SRResNetConfig
-from wildsr.upscale import Box, Model
+from wildsr.upscale import Model
 from wildsr.upscale import cells as upscale_cells
+from wildsr.upscale.box import Box
 
 
 def strong_network(scale: int, blocks: int = 2, channels: int = 6) -> SRResNet:
@@ -107,8 +107,9 @@ def test_the_network_never_sees_more_than_a_tile_and_its_overlap(tile, height, w
     seen: list[tuple[int, int]] = []
     net.register_forward_pre_hook(lambda _, arguments: seen.append(tuple(arguments[0].shape[-2:])))
     model(net, tile)(picture(height, width))
-    assert max(max(size) for size in seen) == tile + 2 * net.radius
-    assert len(seen) == -(-height // tile) * -(-width // tile)
+    assert max(max(size) for size in seen) <= tile + 2 * net.radius
+    assert len(set(seen)) == 1  # of one size, so that they can go through together
+    assert len(seen) <= -(-height // tile) * -(-width // tile)
 
 
 def test_tiles_cover_the_result_once():
@@ -139,13 +140,13 @@ def test_a_result_can_be_used_in_further_computation():
 @pytest.fixture(autouse=True)
 def small_pictures_too(monkeypatch):
     """The pictures here are small, and would go through as a whole where that is quicker."""
-    monkeypatch.setattr(upscale, "whole_is_quicker", lambda lr: False)
+    monkeypatch.setattr("wildsr.upscale.model.whole_is_quicker", lambda lr: False)
 
 
 def wide_network(scale: int, blocks: int = 2) -> SRResNet:
     """One that is computed layer by layer."""
     net = strong_network(scale, blocks, channels=32)
-    assert upscale.in_layers(net)
+    assert upscale_cells.in_layers(net)
     return net
 
 
@@ -176,7 +177,7 @@ def test_layer_by_layer_gives_what_the_network_gives_at_its_true_size():
     net, lr = strong_network(4, blocks=16, channels=64), picture(90, 70)
     for block in net.body:
         block.conv2.weight.mul_(0.15)  # or features would grow from block to block, and their rounding errors with them
-    assert upscale.in_layers(net)
+    assert upscale_cells.in_layers(net)
     net.conv_last.weight.mul_(0.3)
     detail = as_a_network(net, lr) - F.interpolate(lr, scale_factor=4, mode="bilinear", align_corners=False)
     assert 0.02 < detail.abs().mean() < 0.2
@@ -185,8 +186,8 @@ def test_layer_by_layer_gives_what_the_network_gives_at_its_true_size():
 
 def test_small_pictures_go_through_as_a_whole_where_that_is_quicker(monkeypatch):
     net, lr, seen = wide_network(2), torch.rand(2, 3, 21, 30, generator=torch.Generator().manual_seed(0)), []
-    monkeypatch.setattr(upscale, "whole_is_quicker", upscale_cells.whole_is_quicker)
-    monkeypatch.setattr(upscale, "layer_by_layer", lambda *given: pytest.fail("layer by layer"))
+    monkeypatch.setattr("wildsr.upscale.model.whole_is_quicker", upscale_cells.whole_is_quicker)
+    monkeypatch.setattr("wildsr.upscale.model.layer_by_layer", lambda *given: pytest.fail("layer by layer"))
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     original = SRResNet.forward
 
@@ -240,7 +241,7 @@ def test_layer_by_layer_holds_no_more_than_a_tile_and_its_cells(cells, monkeypat
         watch(name, getattr(upscale_cells, name))
     model(net, 48)(picture(200, 150))
     largest = {name: max(max(size) for size in sizes) for name, sizes in seen.items()}
-    assert largest["_features"] == 48 + 2 * net.radius
+    assert largest["_features"] <= 48 + 2 * net.radius
     assert largest["_finished"] == 2 * 16
     assert largest["_winograd"] <= 2 * (16 + 2)
 
@@ -290,11 +291,11 @@ def test_hooks_see_the_network_called():
 
 
 def test_other_networks_are_called():
-    assert not upscale.in_layers(wide_network(2).train())
-    assert not upscale.in_layers(wide_network(2).double())
-    assert not upscale.in_layers(wide_network(2).to("meta"))
-    assert not upscale.in_layers(strong_network(2, channels=31))
-    assert not upscale.in_layers(networks.create(networks.CompactConfig(channels=64, blocks=1)).eval())
+    assert not upscale_cells.in_layers(wide_network(2).train())
+    assert not upscale_cells.in_layers(wide_network(2).double())
+    assert not upscale_cells.in_layers(wide_network(2).to("meta"))
+    assert not upscale_cells.in_layers(strong_network(2, channels=31))
+    assert not upscale_cells.in_layers(networks.create(networks.CompactConfig(channels=64, blocks=1)).eval())
 
 
 def test_without_nnpack_the_network_is_called(monkeypatch):
@@ -347,23 +348,25 @@ def test_the_precision_is_named_or_the_devices(tmp_path, monkeypatch, precision,
 
 def test_the_verb_asks_the_device_and_measuring_does_not(tmp_path, monkeypatch, wildsr):
     saved(tmp_path / "model.safetensors", 4)
-    Image.fromarray(grey_ramp(3)).save(tmp_path / "a.png")
+    photograph(20, 1).save(tmp_path / "a.png")
     monkeypatch.setattr(devices, "computes_bf16", lambda device: True)
     used: list[str] = []
-    original = Model.tiles
+    original = Model.pieces
 
-    def tiles(self: Model, lr: torch.Tensor) -> Any:
+    def pieces(self: Model, *given: Any, **options: Any) -> Any:
         used.append(self.dtype)
-        return original(self, lr)
+        return original(self, *given, **options)
 
-    monkeypatch.setattr(Model, "tiles", tiles)
+    monkeypatch.setattr(Model, "pieces", pieces)
     for options in ([], ["--precision", "fp32"], ["--precision", "bf16"]):
-        found = wildsr("upscale", tmp_path / "a.png", "--model", tmp_path, "--out", tmp_path / "up", "--device", "cpu", *options)
+        found = wildsr(
+            "upscale", tmp_path / "a.png", "--model", tmp_path, "--out", tmp_path / "up", "--device", "cpu", "--overwrite", *options
+        )
         assert found[0] == 0
     assert used == ["bfloat16", "float32", "bfloat16"]
     folder = tmp_path / "set"
     folder.mkdir()
-    Image.fromarray(grey_ramp(3, 48, 48)).save(folder / "a.png")
+    photograph(48, 1).save(folder / "a.png")
     rows = jobs.bench([tmp_path / "model.safetensors"], "resizers", [folder], tmp_path / "bench", device="cpu")
     assert {row["dtype"] for row in rows if row["model"] != "bicubic"} == {"float32"}
     assert set(used[3:]) == {"float32"}
@@ -417,91 +420,6 @@ def test_what_is_not_finite_in_fp32_either_is_refused(dtype, channels):
     net.conv_hr.weight[0, 0, 1, 1] = torch.nan
     with pytest.raises(UserError, match="the model's output is not finite"):
         Model(net, 2, "", "", 16, dtype)(picture(20, 20))
-
-
-# -------------------------------------------------------------------------------------------------------------------------- pictures
-
-
-def grey_ramp(channels: int, height: int = 19, width: int = 23) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (height, width, channels), dtype=np.uint8).squeeze()
-
-
-@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("LA", 2), ("RGB", 3), ("RGBA", 4)])
-def test_the_mode_stays_and_the_size_grows(mode, channels):
-    source = Image.fromarray(grey_ramp(channels))
-    assert source.mode == mode
-    result = upscale.upscale_picture(model(strong_network(3), 16), source)
-    assert result.mode == mode
-    assert result.size == (69, 57)
-
-
-@pytest.mark.parametrize("tile", [16, 10_000])
-def test_the_colours_are_those_of_the_model_whether_there_is_transparency_or_not(tile):
-    source = Image.fromarray(grey_ramp(4))
-    net = strong_network(2)
-    colours = images.from_pillow(source.convert("RGB"))
-    expected = images.to_uint8(model(net)(slow_twins.as_float(colours))[0])
-    result = upscale.upscale_picture(model(net, tile), source)
-    assert (images.from_pillow(result.convert("RGB")).int() - expected.int()).abs().max() <= 1
-    assert np.array_equal(np.asarray(result)[..., :3], np.asarray(upscale.upscale_picture(model(net, tile), source.convert("RGB"))))
-
-
-@pytest.mark.parametrize("channels", [2, 4])
-def test_transparency_is_resized_by_bicubic(channels):
-    source = Image.fromarray(grey_ramp(channels))
-    result = upscale.upscale_picture(model(strong_network(2), 16), source)
-    expected = source.getchannel("A").resize((46, 38), Image.Resampling.BICUBIC)
-    assert np.array_equal(np.asarray(result.getchannel("A")), np.asarray(expected))
-
-
-def test_an_opaque_picture_stays_opaque():
-    source = Image.fromarray(grey_ramp(3)).convert("RGBA")
-    result = upscale.upscale_picture(model(strong_network(2), 16), source)
-    assert result.getchannel("A").getextrema() == (255, 255)
-
-
-def test_grey_is_upscaled_as_the_grey_of_its_colour_picture():
-    source = Image.fromarray(grey_ramp(1))
-    net = model(strong_network(2), 16)
-    colour = upscale.upscale_picture(net, source.convert("RGB"))
-    assert np.array_equal(np.asarray(upscale.upscale_picture(net, source)), np.asarray(colour.convert("L")))
-
-
-def test_a_single_pixel_is_upscaled():
-    assert upscale.upscale_picture(model(strong_network(4), 16), Image.new("RGB", (1, 1), (9, 99, 199))).size == (4, 4)
-
-
-def test_files_are_turned_upright_and_written_as_png(tmp_path):
-    source = Image.fromarray(grey_ramp(3))
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    source.save(tmp_path / "turned.png", exif=exif)
-    net = model(strong_network(2), 16)
-    upscale.upscale_file(net, tmp_path / "turned.png", tmp_path / "out" / "result.png")
-    with Image.open(tmp_path / "out" / "result.png") as result:
-        assert result.format == "PNG"
-        assert result.size == (38, 46)
-        assert result.getexif().get(0x0112, 1) == 1
-        expected = upscale.upscale_picture(net, source.transpose(Image.Transpose.ROTATE_270))
-        assert np.array_equal(np.asarray(result), np.asarray(expected))
-
-
-def test_files_give_equal_bytes_again(tmp_path):
-    Image.fromarray(grey_ramp(3)).save(tmp_path / "a.png")
-    for name in ("1.png", "2.png"):
-        upscale.upscale_file(model(strong_network(2), 16), tmp_path / "a.png", tmp_path / name)
-    assert (tmp_path / "1.png").read_bytes() == (tmp_path / "2.png").read_bytes()
-
-
-def test_a_file_that_cannot_be_read_leaves_none_behind(tmp_path):
-    (tmp_path / "bad.png").write_text("no picture")
-    Image.fromarray(grey_ramp(3)).save(tmp_path / "large.png")
-    net = model(strong_network(2), 16)
-    with pytest.raises(UserError, match=r"bad\.png: not a picture"):
-        upscale.upscale_file(net, tmp_path / "bad.png", tmp_path / "out.png")
-    with pytest.raises(UserError, match=r"large\.png: 23×19 is 437 pixels, more than the bound of 400"):
-        upscale.upscale_file(net, tmp_path / "large.png", tmp_path / "out.png", max_pixels=400)
-    assert not (tmp_path / "out.png").exists()
 
 
 # ---------------------------------------------------------------------------------------------------------------------------- load

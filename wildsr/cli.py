@@ -116,7 +116,7 @@ def bench(
     """Measure models on suites of degradations. The same command again continues an interrupted one."""
     from rich.console import Console
 
-    from wildsr import benchmark, jobs
+    from wildsr import files, jobs
 
     rows = jobs.bench(
         models,
@@ -128,7 +128,7 @@ def bench(
         seed=seed,
         device=device,
         precision=precision,
-        cache=cache or benchmark.cache_folder(),
+        cache=cache or files.cache_folder(),
         pictures=pictures,
         page=page,
         console=Console(stderr=True),
@@ -247,24 +247,68 @@ def explain(
 
 @app.command()
 def upscale(
-    inputs: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.", metavar="INPUT...")],
-    model: Annotated[Path, typer.Option(help="Model file or run directory.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for the results; without it, STEM_x4.png beside each input.")] = None,
-    max_pixels: Annotated[int, typer.Option(help="Refuse larger inputs.")] = 178_956_970,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(help="Pictures, folders of them (searched recursively), clips, or - for standard input.", metavar="INPUT..."),
+    ],
+    model: Annotated[list[Path], typer.Option(help="Model file or run directory; a second one of the same network for --blend.")],
+    blend: Annotated[float | None, typer.Option(help="Weight of the second model's weights, from 0 to 1.")] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder for the results, which keeps an input folder's tree; a picture's or clip's name for one input; - for standard "
+            "output. Without it, STEM_x4.png beside each input.",
+            metavar="FOLDER|FILE|-",
+        ),
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="png, jpeg, webp, tiff, avif, bmp, or same: the input's. By default png, and tiff for float samples. What a format cannot "
+            "hold (16 bits, transparency) is refused."
+        ),
+    ] = None,
+    suffix: Annotated[str | None, typer.Option(help="Put at the end of a result's name, in place of _x4.", metavar="TEXT")] = None,
+    quality: Annotated[int | None, typer.Option(help="1 to 100, of formats that lose something.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make results again that are there already.")] = False,
+    workers: Annotated[int | None, typer.Option("--jobs", help="Threads that encode results; by default 1 to 4.")] = None,
     tile: Annotated[int | None, typer.Option(help="Side in pixels of what is upscaled at once; by default what suits the network.")] = None,
-    precision: Annotated[str, typer.Option(help="fp32, bf16, or auto: bf16 where the device computes in it.")] = "auto",
+    overlap: Annotated[int | None, typer.Option(help="Pixels of context around a tile; by default what the network needs.")] = None,
+    precision: Annotated[str, typer.Option(help="fp32, bf16, fp16, or auto: bf16 where the device computes in it.")] = "auto",
+    ensemble: Annotated[bool, typer.Option("--ensemble", help="Mean of eight turned and mirrored results: eight times the work.")] = False,
+    outscale: Annotated[float | None, typer.Option(help="How many times larger, such as 2.5; by default the model's.")] = None,
+    alpha: Annotated[str, typer.Option(help="How transparency is enlarged: premultiplied, or by the model.")] = "premultiplied",
+    max_pixels: Annotated[int, typer.Option(help="Refuse larger inputs.")] = 178_956_970,
     device: Device = "auto",
 ) -> None:
-    """Upscale pictures."""
+    """Upscale pictures and clips. What is there already is skipped, so that the same command again goes on."""
     from rich.console import Console
 
     from wildsr import jobs
 
-    sources = jobs.expand(inputs)
-    failed = jobs.upscale_files(
-        sources, model, out, device=device, tile=tile, precision=precision, max_pixels=max_pixels, console=Console()
+    piped = out == "-" or (out is None and "-" in inputs)
+    outcome = jobs.upscale_files(
+        inputs,
+        model,
+        out,
+        blend=blend,
+        format=format,
+        suffix=suffix,
+        quality=quality,
+        overwrite=overwrite,
+        jobs=workers,
+        device=device,
+        tile=tile,
+        overlap=overlap,
+        precision=precision,
+        ensemble=ensemble,
+        outscale=outscale,
+        alpha=alpha,
+        max_pixels=max_pixels,
+        say=lambda line: print(line, file=sys.stderr if piped else sys.stdout, flush=True),
+        console=Console(stderr=True),
     )
-    _finish(failed, of=len(sources))
+    _finish(list(outcome.failed), of=len(outcome.failed) + len(outcome.done) + len(outcome.skipped))
 
 
 @app.command()

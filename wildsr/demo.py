@@ -37,7 +37,8 @@ def demo(out: Path, *, device: str = "auto", console: Console | None = None) -> 
     console.print(f"measuring on {len(datasets.HELD_OUT)} photographs held out, under eight degradations")
     rows = jobs.bench(["bicubic", *runs.values()], "rdsr8", [held_out], out / "bench", device=device, console=console)
     photograph = held_out / "chelsea.png"
-    failed = jobs.failures(rows) + jobs.upscale_files([photograph], runs["dropout"], out / "upscaled", device=device)
+    upscaled = jobs.upscale_files([photograph], [runs["dropout"]], out / "upscaled", overwrite=True, device=device)
+    failed = [*jobs.failures(rows), *upscaled.failed]
     page = out / "report.html"
     report.write_page(page, [out / "bench" / "rows.jsonl"], list(runs.values()), baseline="plain", title="wildsr demo")
 

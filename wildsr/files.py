@@ -26,7 +26,7 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
+        with open(partial, "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -92,6 +92,12 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def cache_folder() -> Path:
+    """What can be made again, and is kept for the next time: $XDG_CACHE_HOME/wildsr, or ~/.cache/wildsr."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "wildsr"
 
 
 def to_json(values: Any) -> str:

@@ -9,7 +9,6 @@ from wildsr.benchmark.inputs import CROP_HR as CROP_HR
 from wildsr.benchmark.inputs import Case as Case
 from wildsr.benchmark.inputs import Inputs as Inputs
 from wildsr.benchmark.inputs import alone as alone
-from wildsr.benchmark.inputs import cache_folder as cache_folder
 from wildsr.benchmark.inputs import made as made
 from wildsr.benchmark.inputs import paired as paired
 from wildsr.benchmark.inputs import read_hr as read_hr

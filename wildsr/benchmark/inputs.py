@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -261,9 +260,3 @@ def _require_measurable(sets: Sets, suite: Suite, smallest: int) -> None:
                 )
     if problems:
         raise UserError(f"{len(problems)} pictures cannot be measured on (remove or mend them): {'; '.join(problems[:10])}")
-
-
-def cache_folder() -> Path:
-    """Where inputs are kept from one benchmark to the next: $XDG_CACHE_HOME/wildsr, or ~/.cache/wildsr."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "wildsr"

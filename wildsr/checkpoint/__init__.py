@@ -3,6 +3,7 @@
 from wildsr.checkpoint.reading import Stored as Stored
 from wildsr.checkpoint.reading import UnknownNetworkError as UnknownNetworkError
 from wildsr.checkpoint.reading import interpret as interpret
+from wildsr.checkpoint.reading import kind_of as kind_of
 from wildsr.checkpoint.reading import load as load
 from wildsr.checkpoint.reading import model_file as model_file
 from wildsr.checkpoint.reading import read as read

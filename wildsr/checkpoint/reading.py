@@ -93,6 +93,8 @@ def kind_of(path: Path) -> str:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     if not start:
         raise UserError(f"{path}: empty (0 bytes): {HALF}")
+    if start[4:9] == b"\0\0\0\0{":  # the header's length, whose first bytes may be those of a pickle
+        return "safetensors"
     if start[:2] == b"PK" or start[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         return "pickle"
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()

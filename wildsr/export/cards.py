@@ -15,8 +15,7 @@ def write_entry(target: Path, found: Checkpoint, about: About, model: Path) -> l
     what was done, a line each."""
     config = found.network
     known = facts(config)
-    with open(model, "rb") as file:
-        kind = "pth" if file.read(2) in (b"PK", b"\x80\x02") else "safetensors"
+    kind = "pth" if checkpoint.kind_of(model) == "pickle" else "safetensors"
     resource = {
         "platform": "pytorch",
         "type": kind,

@@ -63,7 +63,7 @@ def describe(path: Path | str, key: str | None = None) -> dict[str, Any]:
     }
 
 
-def _reach(net: networks.Network) -> dict[str, Any]:
+def _reach(net: networks.Network | upscale.Adapted) -> dict[str, Any]:
     """How far a pixel sees, whether tiles are exact, and what sides have to be multiples of in exported programs."""
     overlap = upscale.overlap(net)
     exact = net.radius is not None and net.radius <= overlap
@@ -73,11 +73,17 @@ def _reach(net: networks.Network) -> dict[str, Any]:
         else f"close to the whole picture, with an overlap of {overlap}"
     )
     return {
-        "receptive_radius": "whole picture" if net.radius is None else net.radius,
+        "receptive_radius": _radius(net),
         "tiles": tiles,
         "tiles_exact": exact,
         "multiple_of": net.grid,
     }
+
+
+def _radius(net: networks.Network | upscale.Adapted) -> int | str:
+    if net.radius is not None:
+        return net.radius
+    return f"more than {upscale.OVERLAP}, as measured" if isinstance(net, upscale.Adapted) else "whole picture"
 
 
 def _foreign(path: Path, why: str) -> dict[str, Any]:
@@ -89,6 +95,7 @@ def _foreign(path: Path, why: str) -> dict[str, Any]:
     return {
         "architecture": model.architecture,
         "scale": model.scale,
+        **_reach(model),
         "opens_in": ["wildsr (through spandrel)", "spandrel", "chaiNNer", "ComfyUI"],
     }
 

@@ -9,7 +9,8 @@ from wildsr.jobs.pictures import check as check
 from wildsr.jobs.pictures import degrade_files as degrade_files
 from wildsr.jobs.pictures import degrade_sets as degrade_sets
 from wildsr.jobs.pictures import expand as expand
-from wildsr.jobs.pictures import upscale_files as upscale_files
 from wildsr.jobs.training import feature_cosines as feature_cosines
 from wildsr.jobs.training import recipes_text as recipes_text
 from wildsr.jobs.training import train as train
+from wildsr.jobs.upscaling import Outcome as Outcome
+from wildsr.jobs.upscaling import upscale_files as upscale_files

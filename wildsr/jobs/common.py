@@ -1,5 +1,6 @@
 """What several jobs share."""
 
+import unicodedata
 from pathlib import Path
 
 from rich.console import Console
@@ -25,3 +26,16 @@ def name_of(model: Path | str) -> str:
     if not path.is_file():
         return place.name
     return {"model": place.parent.name, "raw": f"{place.parent.name}-raw"}.get(place.stem, place.stem)
+
+
+def one_line(text: str) -> str:
+    """A text that may hold file names, fit for printing: what would break the line or steer a terminal, and bytes that are not UTF-8, are
+    written as \\n, \\x1b, \\xff."""
+    return "".join(_visible(sign) for sign in text)
+
+
+def _visible(sign: str) -> str:
+    kind = unicodedata.category(sign)
+    if kind == "Cs":  # how Python carries a byte of a file name that is no UTF-8
+        return f"\\x{ord(sign) & 0xFF:02x}" if "\udc80" <= sign <= "\udcff" else f"\\u{ord(sign):04x}"
+    return repr(sign)[1:-1] if kind in ("Cc", "Zl", "Zp") else sign

@@ -25,11 +25,7 @@ def contenders(model: Path | str, scale: int, device: str = "auto", precision: s
     if str(model) in benchmark.RESIZERS:
         return [benchmark.resizer(str(model), scale)]
     keys = checkpoint.weights_keys(model)
-    try:
-        loaded = [upscale.load(model, device=device, precision=precision, key=key) for key in (keys if len(keys) > 1 else [None])]
-    except checkpoint.UnknownNetworkError:
-        foreign = upscale.load_foreign(model, device=device)
-        return [benchmark.Contender(name_of(model), foreign, foreign.scale, foreign.weights_sha256, foreign.architecture)]
+    loaded = [upscale.load(model, device=device, precision=precision, key=key) for key in (keys if len(keys) > 1 else [None])]
     found = []
     for i, one in enumerate(loaded):
         training, seed = _training(one.metadata)

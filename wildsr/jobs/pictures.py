@@ -1,4 +1,4 @@
-"""Pictures: degrading, upscaling, checking."""
+"""Pictures: degrading, checking."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from wildsr import benchmark, datasets, degrade, images, upscale
+from wildsr import benchmark, datasets, degrade, images
 from wildsr.config import nearest
 from wildsr.errors import UserError
 from wildsr.jobs.common import require, silent
@@ -34,34 +34,6 @@ def degrade_files(sources: Sequence[Path], preset: str, out: Path, *, seed: int,
         else:
             hr = images.crop_to_multiple(hr, benchmark.CROP_HR)
             images.write(target, degrade.fixed(hr, named[preset], seed=seed, scale=scale))
-
-    return _each(targets, work)
-
-
-def upscale_files(
-    sources: Sequence[Path],
-    model_path: Path,
-    out: Path | None,
-    *,
-    device: str = "auto",
-    tile: int | None = None,
-    precision: str = "auto",
-    max_pixels: int = images.MAX_PIXELS,
-    console: Console | None = None,
-) -> list[str]:
-    """Upscales pictures to OUT/STEM.png, or to STEM_x4.png beside each without `out`. Returns what failed, a line each.
-
-    tile, precision: as for `upscale.load`, but bf16 by default where the device computes in it."""
-    require(max_pixels > 0, "max-pixels", max_pixels, "use a positive number")
-    model = upscale.load(model_path, device=device, tile=tile, precision=precision)
-    targets = _targets(
-        sources, lambda source: (out or source.parent) / (f"{source.stem}.png" if out else f"{source.stem}_x{model.scale}.png")
-    )
-
-    def work(source: Path, target: Path) -> None:
-        upscale.upscale_file(model, source, target, max_pixels=max_pixels)
-        if console is not None:
-            console.print(f"{source} -> {target}", highlight=False, soft_wrap=True)
 
     return _each(targets, work)
 

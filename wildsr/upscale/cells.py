@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from wildsr import devices, networks
+from wildsr import devices
 from wildsr.networks import SRResNet
 from wildsr.networks.srresnet import ResidualBlock
 from wildsr.upscale.box import Box
@@ -30,7 +30,7 @@ _NARROW = 32
 """Channels below which Winograd's algorithm, and so this way, does not pay."""
 
 
-def in_layers(network: networks.Network) -> bool:
+def in_layers(network: nn.Module) -> bool:
     """Whether a network is computed layer by layer: SRResNet of 32 channels or more, in float32 on a CPU, where PyTorch comes with NNPACK.
 
     A network with hooks is called as it is, so that they see what they expect."""
@@ -52,7 +52,7 @@ _SMALL = 2**16
 """LR pixels that go through at once: a layer's features take 0.27 GB (64 channels, ×4)."""
 
 
-def layer_by_layer(net: networks.Network, lr: Tensor, window: Box, tile: Box, whole: Box) -> Iterator[tuple[Box, Tensor]]:
+def layer_by_layer(net: nn.Module, lr: Tensor, window: Box, tile: Box, whole: Box) -> Iterator[tuple[Box, Tensor]]:
     """SR of a tile, cell by cell. `lr` covers `window`, the tile and its overlap within the whole picture."""
     assert isinstance(net, SRResNet)
     count = torch.get_num_threads()

@@ -1,49 +1,84 @@
 """Any community model, through spandrel."""
 
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from wildsr import devices, files
+from wildsr import files
 from wildsr.errors import UserError
+from wildsr.upscale.reach import receptive_radius
 
 
-@dataclass(frozen=True)
-class Foreign:
-    """A model that spandrel recognised: float (B, 3, h, w) in [0, 1] -> (B, 3, s·h, s·w), clamped; spandrel pads what it has to.
+class Adapted(nn.Module):
+    """A network that spandrel recognised, (B, 3, h, w) in [0, 1] -> (B, 3, s·h, s·w), of any size: what it cannot take is filled up by
+    reflection and cut off again. architecture: what spandrel calls it; grid: what its sides have to be multiples of."""
 
-    architecture: what spandrel calls the network."""
+    def __init__(self, descriptor: Any, sha256: str) -> None:
+        super().__init__()
+        self.network: nn.Module = descriptor.model
+        self.scale, self.architecture, self.sha256 = int(descriptor.scale), str(descriptor.architecture.name), sha256
+        self.supports_half, self.supports_bfloat16 = bool(descriptor.supports_half), bool(descriptor.supports_bfloat16)
+        asked = descriptor.size_requirements
+        self.grid, self._smallest, self._square = max(1, asked.multiple_of), asked.minimum, asked.square
+        # spandrel's own call clamps, and then an overflow is not to be seen.
+        self._call = descriptor._call_fn
 
-    descriptor: Any
-    scale: int
-    architecture: str
-    weights_sha256: str
-    device: torch.device
+    @cached_property
+    def radius(self) -> int | None:
+        """Receptive radius in LR pixels, measured when it is first asked for; None where it is more than 64, or cannot be measured."""
+        try:
+            with torch.inference_mode(False), torch.enable_grad():
+                return receptive_radius(self, self.scale, self.grid)
+        except (RuntimeError, TypeError, ValueError):  # whatever a network of others does not take float64 or a gradient for
+            return None
 
-    @torch.inference_mode()
-    def __call__(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 sh sw"]:
-        return self.descriptor(lr.to(self.device)).float().clamp(0, 1).to(lr.device)
+    def forward(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 sh sw"]:
+        """Pictures one by one, for not every network takes batches."""
+        height, width = lr.shape[-2:]
+        sides = [-(-max(side, self._smallest) // self.grid) * self.grid for side in (height, width)]
+        if self._square:
+            sides = [max(sides)] * 2
+        filled = _filled(lr, *sides)
+        out = torch.cat([self._call(self.network, one) for one in filled.split(1)])
+        return out[..., : height * self.scale, : width * self.scale]
 
 
-def load_foreign(path: Path | str, *, device: str = "auto") -> Foreign:
-    """Loads a model file of any architecture that spandrel knows; the hash is the file's.
+def _filled(lr: Tensor, height: int, width: int) -> Tensor:
+    """Mirrored at right and bottom, several times where that is more than the picture has."""
+    while lr.shape[-2] < height or lr.shape[-1] < width:
+        down, right = height - lr.shape[-2], width - lr.shape[-1]
+        if min(lr.shape[-2:]) < 2:
+            return F.pad(lr, (0, right, 0, down), mode="replicate")
+        lr = F.pad(lr, (0, min(right, lr.shape[-1] - 1), 0, min(down, lr.shape[-2] - 1)), mode="reflect")
+    return lr
 
-    Raises UserError when spandrel is not installed, does not recognise the file, or it is no model that makes RGB pictures of RGB ones."""
+
+def load_foreign(path: Path | str, *, device: torch.device | str = "cpu", unknown: UserError | None = None) -> Adapted:
+    """Loads a model file of any architecture that spandrel knows; its hash is the file's. unknown: why it is no network known here, for
+    errors.
+
+    Raises UserError when spandrel is not installed, does not recognise the file, or it is no model that makes a larger RGB picture of
+    another."""
+    why = " ".join(str(unknown).removeprefix(f"{path}: ").split()) if unknown is not None else "not a network known here"
     try:
         import spandrel  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise UserError(f"{path}: not a network known here; spandrel may know it: pip install 'wildsr[spandrel]'") from None
-    place = devices.pick(device)
+        raise UserError(f"{path}: {why}; spandrel may know it: pip install 'wildsr[spandrel]'") from None
     try:
-        descriptor = spandrel.ModelLoader(device=place).load_from_file(path)
+        descriptor = spandrel.ModelLoader(device=torch.device(device)).load_from_file(path)
     except Exception as error:  # It raises whatever its parts run into.
-        why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise UserError(f"{path}: neither a network known here nor one that spandrel opens ({why})") from None
+        cause = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise UserError(f"{path}: {why}; nor one that spandrel opens ({cause})") from None
+    name = descriptor.architecture.name
     channels = (getattr(descriptor, "input_channels", None), getattr(descriptor, "output_channels", None))
     if not isinstance(descriptor, spandrel.ImageModelDescriptor) or channels != (3, 3):
-        raise UserError(f"{path}: {descriptor.architecture.name} does not make one RGB picture of another: only such models can be used")
-    return Foreign(descriptor.eval(), descriptor.scale, descriptor.architecture.name, files.sha256_file(path), place)
+        raise UserError(f"{path}: {name} does not make one RGB picture of another: only such models can be used")
+    if descriptor.scale < 2:
+        raise UserError(f"{path}: {name} does not enlarge (scale {descriptor.scale}): use a model of scale 2 or more")
+    net = Adapted(descriptor, files.sha256_file(path))
+    return net.eval().requires_grad_(False)

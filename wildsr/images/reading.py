@@ -1,6 +1,4 @@
-"""Pictures: files <-> uint8 RGB tensors <-> floats. The one place that knows range, colour and file formats.
-
-Inside wildsr a picture is RGB, (3, H, W) or (B, 3, H, W), float32 in [0, 1]; uint8 stands only at the file's edge and in the loader."""
+"""The strict way to read, for training and measuring: 8 bits a channel, and what cannot be read faithfully is refused."""
 
 import contextlib
 import io
@@ -11,14 +9,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from wildsr import files
 from wildsr.errors import UserError
+from wildsr.images.pixels import from_pillow
 
 MAX_PIXELS = 178_956_970
 """Largest picture that is opened unless asked otherwise: where Pillow, too, refuses by default (half a gigabyte of 24-bit RGB)."""
@@ -37,11 +33,16 @@ def open_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     Raises UserError naming the file and the mend for: a missing or empty file, what is no picture, a truncated picture, more than
     `max_pixels` pixels (read from the header, before memory is taken), animations, several pages, CMYK, 16-bit and float samples."""
     path = Path(path)
+    require_file(path)
+    return _open(path, path, max_pixels)
+
+
+def require_file(path: Path) -> None:
+    """Raises UserError for what is missing, no file, or empty."""
     if not path.is_file():
         raise UserError(f"{path}: no such file" if not path.exists() else f"{path}: is not a file")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty (0 bytes)")
-    return _open(path, path, max_pixels)
 
 
 def decode(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -51,25 +52,33 @@ def decode(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     return _open(io.BytesIO(data), name, max_pixels)
 
 
-def _open(file: Path | io.BytesIO, path: Path | str, max_pixels: int) -> Image.Image:
+@contextlib.contextmanager
+def plainly(name: Path | str) -> Iterator[None]:
+    """Whatever decoders raise, as a UserError that names the picture."""
     try:
-        with _quiet():
-            picture = Image.open(file)
-        with picture:
-            with _quiet():
-                _refuse_unreadable(picture, path, max_pixels)
-            # Only TIFF's decoder warns; others may run in several threads at once.
-            with _quiet() if picture.format == "TIFF" else contextlib.nullcontext():
-                picture.load()
-            upright = _upright(picture)
+        yield
     except (UserError, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise UserError(f"{path}: not a picture (its content is no format that Pillow knows)") from None
+        raise UserError(f"{name}: not a picture (its content is no format that Pillow knows)") from None
     except Exception as error:  # Decoders meet hostile bytes with whatever exception they happen to run into.
         if isinstance(error, OSError) and error.errno and error.filename:
-            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-        raise UserError(f"{path}: the picture is damaged ({str(error) or type(error).__name__})") from None
+            raise UserError(f"{name}: cannot be read ({error.strerror})") from None
+        why = " ".join(str(error).split())[:300]
+        raise UserError(f"{name}: the picture is damaged ({why or type(error).__name__})") from None
+
+
+def _open(file: Path | io.BytesIO, path: Path | str, max_pixels: int) -> Image.Image:
+    with plainly(path):
+        with quiet():
+            picture = Image.open(file)
+        with picture:
+            with quiet():
+                _refuse_unreadable(picture, path, max_pixels)
+            # Only TIFF's decoder warns; others may run in several threads at once.
+            with quiet() if picture.format == "TIFF" else contextlib.nullcontext():
+                picture.load()
+            upright = _upright(picture)
     if "transparency" in upright.info and upright.mode in ("P", "RGB"):
         return upright.convert("RGBA")
     if "transparency" in upright.info and upright.mode in ("1", "L"):
@@ -77,8 +86,9 @@ def _open(file: Path | io.BytesIO, path: Path | str, max_pixels: int) -> Image.I
     return upright.convert({"1": "L", "P": "RGB", "PA": "RGBA"}.get(upright.mode, upright.mode))
 
 
-def _deep(picture: ImageFile.ImageFile) -> bool:
-    """Pillow reads 16-bit colour as 8 bits without a word; only what its decoders are told gives it away: raw mode, or PPM's maximum."""
+def deep(picture: ImageFile.ImageFile) -> bool:
+    """Whether samples have more than 8 bits. Pillow reads 16-bit colour as 8 bits without a word; only what its decoders are told gives
+    it away: raw mode, or PPM's maximum."""
     told: list[Any] = [tile[3] if isinstance(tile[3], tuple) else (tile[3],) for tile in picture.tile]
     return ";16" in str(told) or (picture.format == "PPM" and any(isinstance(part, int) and part > 255 for part in told[0]))
 
@@ -87,7 +97,7 @@ _PILLOW = threading.Lock()
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Lifts Pillow's bound on pixels, which would warn first and refuse only at twice its size (ours stands in for it), and silences its
     warnings. Both belong to the whole process, so this is done for one thread at a time."""
     with _PILLOW, warnings.catch_warnings():
@@ -102,25 +112,29 @@ def _quiet() -> Iterator[None]:
 
 def _upright(picture: Image.Image) -> Image.Image:
     try:
-        with _quiet():
+        with quiet():
             return ImageOps.exif_transpose(picture)
     except Exception:  # The pixels are whole; an orientation that cannot be read is none.
         return picture.copy()
 
 
-def _refuse_unreadable(picture: ImageFile.ImageFile, path: Path | str, max_pixels: int) -> None:
-    width, height = picture.size
+def require_pixels(width: int, height: int, name: Path | str, max_pixels: int) -> None:
+    """Raises UserError for a picture that is larger than the bound."""
     if width * height > max_pixels:
         raise UserError(
-            f"{path}: {width}×{height} is {width * height:,} pixels, more than the bound of {max_pixels:,}: "
+            f"{name}: {width}×{height} is {width * height:,} pixels, more than the bound of {max_pixels:,}: "
             "a larger bound must be asked for (upscale has --max-pixels)"
         )
+
+
+def _refuse_unreadable(picture: ImageFile.ImageFile, path: Path | str, max_pixels: int) -> None:
+    require_pixels(*picture.size, path, max_pixels)
     frames = getattr(picture, "n_frames", 1)
     if frames > 1 and picture.format in _ANIMATED:
         raise UserError(f"{path}: an animation of {frames} frames: save the frame that you want as a picture of its own")
     if frames > 1 and picture.format == "TIFF":
         raise UserError(f"{path}: {frames} pages: save the page that you want as a picture of its own")
-    if picture.mode.startswith("I") or _deep(picture):
+    if picture.mode.startswith("I") or deep(picture):
         raise UserError(f"{path}: 16 bits a channel are not supported yet: convert it to 8 bits")
     if picture.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         raise UserError(f"{path}: colour mode {picture.mode} is not supported: convert it to RGB")
@@ -129,58 +143,6 @@ def _refuse_unreadable(picture: ImageFile.ImageFile, path: Path | str, max_pixel
 def read(path: Path | str, max_pixels: int = MAX_PIXELS) -> UInt8[Tensor, "3 h w"]:
     """Reads a file as RGB. Greyscale is repeated on the three channels; transparency is dropped. Raises UserError as `open_picture`."""
     return from_pillow(open_picture(path, max_pixels))
-
-
-def from_pillow(picture: Image.Image) -> UInt8[Tensor, "3 h w"]:
-    """Pillow picture -> uint8 RGB."""
-    # Turned about by NumPy, in this thread alone: pictures are decoded in several at once.
-    return torch.from_numpy(np.array(picture.convert("RGB")).transpose(2, 0, 1).copy())
-
-
-def to_pillow(picture: UInt8[Tensor, "3 h w"]) -> Image.Image:
-    """uint8 RGB -> Pillow picture."""
-    return Image.fromarray(picture.permute(1, 2, 0).contiguous().cpu().numpy())
-
-
-def png(picture: Image.Image, *, fast: bool = False) -> bytes:
-    """The bytes of a PNG file; equal pictures give equal bytes under one Pillow. fast: a quarter of the time, for a sixth more bytes."""
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=1 if fast else 6)
-    return buffer.getvalue()
-
-
-def write(path: Path | str, picture: UInt8[Tensor, "3 h w"], *, fast: bool = False) -> bytes:
-    """Writes a PNG atomically and returns its bytes; `fast` as in `png`."""
-    data = png(to_pillow(picture), fast=fast)
-    files.write_bytes(path, data)
-    return data
-
-
-def to_float(picture: UInt8[Tensor, "*size"]) -> Float[Tensor, "*size"]:
-    """uint8 -> float32 in [0, 1]."""
-    return picture.to(torch.float32) / 255
-
-
-def to_uint8(picture: Float[Tensor, "*size"]) -> UInt8[Tensor, "*size"]:
-    """Float in [0, 1] (clamped) -> uint8, rounded half to even."""
-    return (picture.float().clamp(0, 1) * 255).round().to(torch.uint8)
-
-
-def to_y(picture: Float[Tensor, "*batch 3 h w"]) -> Float[Tensor, "*batch h w"]:
-    """Luma of ITU-R BT.601 with MATLAB's constants: RGB in [0, 255] -> Y in [16, 235], not rounded."""
-    red, green, blue = picture.unbind(-3)
-    return 16 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255
-
-
-def crop_to_multiple(picture: Tensor, multiple: int) -> Tensor:
-    """Cuts (..., H, W) at right and bottom to multiples of `multiple`."""
-    height, width = picture.shape[-2:]
-    return picture[..., : height - height % multiple, : width - width % multiple]
-
-
-def pixels_sha256(picture: UInt8[Tensor, "3 h w"]) -> str:
-    """SHA-256 of the pixels in (H, W, 3) order."""
-    return files.sha256(picture.permute(1, 2, 0).contiguous().numpy().tobytes())
 
 
 def find(folder: Path | str) -> list[Path]:
