@@ -163,6 +163,23 @@ def test_a_bad_picture_stops_training_and_measuring_before_they_start(wildsr, ba
     assert not (tmp_path / "bench" / "rows.jsonl").exists()
 
 
+READ = {
+    "cmyk.jpg": "CMYK converted to RGB plainly, for it has no profile",
+    "deep.png": "",
+    "moving.gif": "first of 2 frames",
+}
+"""What training and measuring refuse, and the upscaler takes; and what it says."""
+
+
+@pytest.mark.parametrize("name", READ)
+def test_what_cannot_be_trained_on_can_be_upscaled(wildsr, model, tmp_path, name):
+    BAD[name][0](tmp_path / name)
+    status, out, err = wildsr("upscale", tmp_path / name, "--model", model, "--out", tmp_path / "out")
+    assert (status, err) == (0, "")
+    assert out.rstrip("]\n").endswith(READ[name] or ".png")
+
+
+@pytest.mark.parametrize("bad", [name for name in BAD if name not in READ], indirect=True)
 def test_a_bad_picture_among_others_does_not_stop_upscaling(wildsr, bad, model, tmp_path):
     path, message = bad
     status, _, err = wildsr("upscale", path, path.parent / "picture0.png", "--model", model, "--out", tmp_path / "out")
@@ -349,7 +366,7 @@ def test_ctrl_c_is_status_130(wildsr, pictures, tmp_path, monkeypatch):
     assert (status, err.strip()) == (130, "")
 
 
-@pytest.mark.parametrize("verb", ["", "demo", "train", "bench", "report", "upscale", "degrade", "info", "convert", "data"])
+@pytest.mark.parametrize("verb", ["", "demo", "train", "bench", "report", "upscale", "degrade", "info", "convert", "app", "data"])
 def test_every_verb_has_help(wildsr, verb):
     status, out, _ = wildsr(*filter(None, [verb]), "--help")
     assert status == 0

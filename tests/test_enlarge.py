@@ -64,17 +64,17 @@ def test_depth_and_channels_stay(channels, dtype):
 
 
 def test_strips_come_from_top_to_bottom_and_are_bounded(monkeypatch):
-    monkeypatch.setattr("wildsr.upscale.strips.STRIP_BYTES", 60_000)
-    pixels = samples(3, height=200, width=100)
-    result = upscale.enlarge(model(64), images.Photo(pixels))
+    monkeypatch.setattr("wildsr.upscale.strips.STRIP_BYTES", 0)
+    pixels = samples(3, height=400, width=100)
+    result = upscale.enlarge(model(256), images.Photo(pixels))
     heights = []
     strips = []
     for strip in result.rows:
         heights.append(len(strip))
         strips.append(strip)
     assert len(heights) > 3
-    assert max(heights) <= 60_000 / (200 * 3) + 2 * model().overlap  # at the borders a tile gives its context too
-    assert sum(heights) == 400
+    assert max(heights) <= 2 * (64 + model().overlap)  # at the borders a tile gives its context too
+    assert sum(heights) == 800
     monkeypatch.undo()
     assert np.array_equal(np.concatenate(strips), whole(upscale.enlarge(model(10_000), images.Photo(pixels))))
 
@@ -152,6 +152,23 @@ def test_opaque_stays_opaque_and_gives_the_colours_without_alpha(mode):
     got = whole(upscale.enlarge(model(), images.Photo(pixels), alpha="premultiplied"))
     assert (got[..., 3] == 255).all()
     assert np.array_equal(got[..., :3], whole(upscale.enlarge(model(), images.Photo(pixels[..., :3]))))
+
+
+def test_alpha_below_nothing_is_hidden_too():
+    pixels = samples(4, "float32")
+    pixels[5:9, 5:9, 3] = -0.01
+    results = []
+    for hidden in (0, 1):
+        pixels[5:9, 5:9, :3] = hidden
+        results.append(whole(upscale.enlarge(model(), images.Photo(pixels.copy()), say=lambda note: None)))
+    assert np.array_equal(*results)
+
+
+def test_arrays_of_the_other_byte_order():
+    array = samples(3, "uint16")
+    got = model()(array.astype(">u2"))
+    assert got.dtype == np.dtype(">u2")
+    assert np.array_equal(got, model()(array))
 
 
 def test_a_picture_that_is_wholly_transparent_goes_through():
@@ -241,6 +258,10 @@ def test_pillow_pictures(mode, back):
 def test_transparency_that_is_no_channel_becomes_one_and_profiles_stay():
     picture = Image.fromarray(samples(3)).convert("P")
     picture.info["transparency"] = 3
+    assert model()(picture).mode == "RGBA"
+    picture = Image.fromarray(samples(4)).quantize(16)
+    assert picture.palette is not None
+    assert picture.palette.mode == "RGBA"
     assert model()(picture).mode == "RGBA"
     picture = Image.fromarray(samples(3))
     picture.info |= {"icc_profile": b"profile", "comment": "x"}

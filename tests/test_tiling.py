@@ -100,7 +100,9 @@ def hungry(net: nn.Module, tile: int) -> Model:
         size_requirements=SimpleNamespace(minimum=0, multiple_of=1, square=False),
         _call_fn=lambda model, lr: model(lr),
     )
-    return Model(upscale.Adapted(descriptor, "0" * 64), 2, "", "", tile)
+    adapted = upscale.Adapted(descriptor, "0" * 64)
+    adapted.__dict__["radius"] = 0  # as if it had been measured
+    return Model(adapted, 2, "", "", tile)
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
@@ -111,10 +113,28 @@ def test_out_of_memory_halves_the_tiles_goes_on_and_says_so(error):
     for (top, left), tile in starving.tiles(lr, say=said.append):
         sr[..., top : top + tile.shape[-2], left : left + tile.shape[-1]] = tile
     assert torch.equal(sr, lr.repeat_interleave(2, -1).repeat_interleave(2, -2))
-    assert said == ["out of memory: tiles of 128 pixels instead of 256", "out of memory: tiles of 64 pixels instead of 128"]
+    assert said == ["out of memory: tiles of 75 pixels instead of 150", "out of memory: tiles of 37 pixels instead of 75"]
     # What was learned holds for the next picture.
     assert [*starving.tiles(picture(90, 90), say=said.append)]
     assert len(said) == 2
+
+
+def test_tiles_are_halved_from_what_they_are_not_from_what_they_may_be():
+    starving, said = hungry(Hungry(40 * 40), 1024), []
+    list(starving.tiles(picture(60, 60), say=said.append))
+    assert said == ["out of memory: tiles of 32 pixels instead of 60"]
+
+
+def test_windows_that_go_together_are_halved_first(monkeypatch):
+    monkeypatch.setattr(Model, "_together", lambda *_: 8)
+    net = Hungry(3 * 16 * 16)
+    starving, said = hungry(net, 16), []
+    lr = picture(64, 64)
+    sr = torch.empty(1, 3, 128, 128)
+    for (top, left), tile in starving.tiles(lr, say=said.append):
+        sr[..., top : top + tile.shape[-2], left : left + tile.shape[-1]] = tile
+    assert torch.equal(sr, lr.repeat_interleave(2, -1).repeat_interleave(2, -2))
+    assert said == []
 
 
 def test_out_of_memory_at_the_smallest_tile_is_one_line():
@@ -194,6 +214,25 @@ def test_a_blend_is_a_mean_of_weights(tmp_path):
             assert torch.equal(ours, expected), name
     assert found.metadata["blend"]["alpha"] == 1
     assert found.weights_sha256 == checkpoint.weights_sha256(b.state_dict())
+
+
+def test_how_weights_began_does_not_keep_them_from_being_blended(tmp_path):
+    saved(tmp_path / "a.safetensors")
+    saved(tmp_path / "b.safetensors", SRResNetConfig(channels=4, blocks=1, scale=2, block_init="default"), seed=1)
+    assert upscale.load(tmp_path / "a.safetensors", device="cpu", blend=(tmp_path / "b.safetensors", 0.5)).network is not None
+
+
+@pytest.mark.parametrize("overlap", [0, 3])
+def test_less_overlap_than_the_network_sees_is_a_choice(monkeypatch, overlap):
+    monkeypatch.setattr("wildsr.upscale.model.whole_is_quicker", lambda lr: False)
+    net, lr = network(SRResNetConfig(channels=32, blocks=1, scale=2), gain=1.0), picture(40, 70)
+    narrow = model(net, 16, context=overlap)
+    assert not narrow.exact
+    expected = torch.empty(1, 3, 80, 140)
+    for window in narrow.plan(Box(0, 0, 40, 70)):
+        out = net(window.sees.cut(lr, Box(0, 0, 40, 70))).clamp(0, 1)
+        window.gives.times(2).cut(expected, Box(0, 0, 80, 140)).copy_(window.gives.times(2).cut(out, window.sees.times(2)))
+    torch.testing.assert_close(narrow(lr), expected, atol=2e-5, rtol=0)
 
 
 def test_what_cannot_be_blended_is_refused(tmp_path):
@@ -280,6 +319,23 @@ class Cells(nn.Module):
 
 def test_a_grid_is_looked_at_cell_by_cell():
     assert receptive_radius(Cells(), 2, 4) == 0
+    # Cut elsewhere than between its cells, it would give something else, however near it sees.
+    assert receptive_radius(Cells(), 2, 2) is None
+
+
+class Placed(nn.Module):
+    """Knows where in the picture it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, lr):
+        return (lr + torch.arange(lr.shape[-1]).to(lr) / 1000) * self.weight
+
+
+def test_what_depends_on_its_place_has_no_radius():
+    assert receptive_radius(Placed(), 1) is None
 
 
 # --------------------------------------------------------------------------------------------------------- what tiles cost elsewhere
@@ -305,7 +361,7 @@ def test_what_tiles_cost_is_measured_once_and_kept(tmp_path, monkeypatch):
     monkeypatch.setattr("wildsr.upscale.seams.measure_seams", lambda *_: pytest.fail("measured again"))
     assert upscale.seams_of(cut, photo, told.append) == found
     assert len(told) == 1
-    assert list(json.loads((tmp_path / "wildsr" / "seams.json").read_text())) == [f"{'0' * 64} float32 4"]
+    assert list(json.loads((tmp_path / "wildsr" / "seams.json").read_text())) == [f"{'0' * 64} 4"]
     (files.cache_folder() / "seams.json").write_text("{half")
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -311,6 +311,27 @@ def upscale(
     _finish(list(outcome.failed), of=len(outcome.failed) + len(outcome.done) + len(outcome.skipped))
 
 
+@app.command("app")
+def serve(
+    model: Annotated[list[Path], typer.Option(help="Model file or run directory to choose; may be given again.")] = [],  # noqa: B006
+    models: Annotated[Path | None, typer.Option(help="Folder whose model files can be chosen.")] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; others than this machine's open the page to everybody there.")
+    ] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="By default a free one from 7860 on.")] = None,
+    max_megapixels: Annotated[float, typer.Option(help="Refuse larger pictures.")] = 16,
+    time_limit: Annotated[float, typer.Option(help="Seconds that a picture may take.")] = 600,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    device: Device = "auto",
+) -> None:
+    """Serve a page on this machine: drop a picture, choose a model, compare, download."""
+    from wildsr import app as page
+    from wildsr import jobs
+
+    limits = page.Limits(round(max_megapixels * 1e6), time_limit)
+    page.serve([*model, *jobs.model_files(models)], host=host, port=port, limits=limits, device=device, browser=browser)
+
+
 @app.command()
 def degrade(
     inputs: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them, for --preset.", metavar="[INPUT...]")] = [],  # noqa: B006

@@ -39,3 +39,19 @@ def _visible(sign: str) -> str:
     if kind == "Cs":  # how Python carries a byte of a file name that is no UTF-8
         return f"\\x{ord(sign) & 0xFF:02x}" if "\udc80" <= sign <= "\udcff" else f"\\u{ord(sign):04x}"
     return repr(sign)[1:-1] if kind in ("Cc", "Zl", "Zp") else sign
+
+
+def model_files(folder: Path | None) -> list[Path]:
+    """The model files in a folder, and the run directories, by name. Raises UserError when there are none; [] for no folder."""
+    if folder is None:
+        return []
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    found = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in (".safetensors", ".pth") or (path / "model.safetensors").is_file()
+    ]
+    if not found:
+        raise UserError(f"{folder}: holds no model (.safetensors, .pth, run directories)")
+    return found

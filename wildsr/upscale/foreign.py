@@ -1,5 +1,6 @@
 """Any community model, through spandrel."""
 
+import math
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,10 @@ class Adapted(nn.Module):
         self.scale, self.architecture, self.sha256 = int(descriptor.scale), str(descriptor.architecture.name), sha256
         self.supports_half, self.supports_bfloat16 = bool(descriptor.supports_half), bool(descriptor.supports_bfloat16)
         asked = descriptor.size_requirements
-        self.grid, self._smallest, self._square = max(1, asked.multiple_of), asked.minimum, asked.square
+        # Networks of windows that fill up by themselves ask for nothing; tiles have to begin where windows do.
+        windows: list[Any] = [getattr(part, "window_size", None) for part in self.network.modules()]
+        self.grid = math.lcm(max(1, asked.multiple_of), *(size for size in windows if isinstance(size, int) and 0 < size <= 64))
+        self._multiple, self._smallest, self._square = max(1, asked.multiple_of), asked.minimum, asked.square
         # spandrel's own call clamps, and then an overflow is not to be seen.
         self._call = descriptor._call_fn
 
@@ -40,21 +44,24 @@ class Adapted(nn.Module):
     def forward(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 sh sw"]:
         """Pictures one by one, for not every network takes batches."""
         height, width = lr.shape[-2:]
-        sides = [-(-max(side, self._smallest) // self.grid) * self.grid for side in (height, width)]
+        sides = [-(-max(side, self._smallest) // self._multiple) * self._multiple for side in (height, width)]
         if self._square:
             sides = [max(sides)] * 2
         filled = _filled(lr, *sides)
         out = torch.cat([self._call(self.network, one) for one in filled.split(1)])
+        if out.shape[-2:] != (filled.shape[-2] * self.scale, filled.shape[-1] * self.scale):
+            raise UserError(
+                f"{self.architecture} gave {tuple(out.shape[-2:])} for {tuple(filled.shape[-2:])}, not {self.scale} times as much"
+            )
         return out[..., : height * self.scale, : width * self.scale]
 
 
 def _filled(lr: Tensor, height: int, width: int) -> Tensor:
-    """Mirrored at right and bottom, several times where that is more than the picture has."""
-    while lr.shape[-2] < height or lr.shape[-1] < width:
-        down, right = height - lr.shape[-2], width - lr.shape[-1]
-        if min(lr.shape[-2:]) < 2:
-            return F.pad(lr, (0, right, 0, down), mode="replicate")
-        lr = F.pad(lr, (0, min(right, lr.shape[-1] - 1), 0, min(down, lr.shape[-2] - 1)), mode="reflect")
+    """Mirrored at right and bottom, several times where that is more than the picture has; a single row or column is repeated."""
+    while (more := height - lr.shape[-2]) > 0:
+        lr = F.pad(lr, (0, 0, 0, min(more, max(1, lr.shape[-2] - 1))), mode="reflect" if lr.shape[-2] > 1 else "replicate")
+    while (more := width - lr.shape[-1]) > 0:
+        lr = F.pad(lr, (0, min(more, max(1, lr.shape[-1] - 1)), 0, 0), mode="reflect" if lr.shape[-1] > 1 else "replicate")
     return lr
 
 

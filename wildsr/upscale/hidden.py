@@ -17,13 +17,13 @@ class Visible:
     def __init__(self, pixels: np.ndarray) -> None:
         self._pixels = pixels
         self._whole = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else 1.0
-        self.any = any((pixels[top : top + _ROWS, :, -1] == 0).any() for top in range(0, len(pixels), _ROWS))
+        self.any = any((pixels[top : top + _ROWS, :, -1] <= 0).any() for top in range(0, len(pixels), _ROWS))
         self._half = self._pushed() if self.any else None
 
     def cut(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
         """Colours (h, w, C) of a part, in the picture's own number type."""
         part = self._pixels[top:bottom, left:right]
-        colour, hidden = part[..., :-1], part[..., -1] == 0
+        colour, hidden = part[..., :-1], part[..., -1] <= 0
         if self._half is None or not hidden.any():
             return colour
         rows, columns = np.arange(top, bottom) // 2, np.arange(left, right) // 2

@@ -51,12 +51,12 @@ def _tensor(model: "Model", picture: Tensor) -> Tensor:
 def _array(model: "Model", picture: np.ndarray) -> np.ndarray:
     if picture.ndim not in (2, 3) or (picture.ndim == 3 and not 1 <= picture.shape[2] <= 4) or picture.size == 0:
         raise UserError(f"an array of shape {picture.shape}: use (h, w), or (h, w, C) of grey, grey and alpha, RGB or RGBA")
-    if picture.dtype not in (np.uint8, np.uint16) and picture.dtype.kind != "f":
+    if picture.dtype.kind != "f" and not (picture.dtype.kind == "u" and picture.dtype.itemsize <= 2):
         raise UserError(f"an array of {picture.dtype}: use uint8, uint16, or floats in [0, 1]")
     if picture.dtype.kind == "f" and picture.max() > 2:
         raise UserError(f"floats up to {picture.max():g}: use floats in [0, 1] (divide by 255), or uint8")
     pixels = picture[:, :, None] if picture.ndim == 2 else picture
-    pixels = pixels.astype(np.float32) if pixels.dtype.kind == "f" else pixels
+    pixels = pixels.astype(np.float32 if pixels.dtype.kind == "f" else pixels.dtype.newbyteorder("="), copy=False)
     result = _whole(model, pixels).astype(picture.dtype)
     return result[:, :, 0] if picture.ndim == 2 else result
 
@@ -65,7 +65,7 @@ def _pillow(model: "Model", picture: Image.Image) -> Image.Image:
     if picture.mode not in _MODES:
         raise UserError(f"a Pillow picture of mode {picture.mode}: convert it to one of {', '.join(_MODES)}")
     mode = _MODES[picture.mode]
-    if mode != "RGBA" and "transparency" in picture.info:
+    if mode not in ("LA", "RGBA") and picture.has_transparency_data:
         mode = "RGBA" if picture.mode in ("P", "RGB") else "LA"
     pixels = np.asarray(picture if picture.mode == mode else picture.convert(mode))
     if mode == "I;16":

@@ -159,7 +159,9 @@ class Model:
                 yield place, out.clamp(0, 1)
 
         def halve(left: Sequence[Window]) -> list[Window]:
-            grid, now = self.network.grid, self._limit[0]
+            grid = self.network.grid
+            sides = [max(one.gives.bottom - one.gives.top, one.gives.right - one.gives.left) for one in left]
+            now = min(self._limit[0], max(sides))
             if now <= max(SMALLEST, grid):
                 raise UserError(
                     f"out of memory even for tiles of {now} pixels and {self.overlap} around them: "
@@ -200,8 +202,10 @@ class Model:
     def _plain(self, batch: Sequence[Window], whole: Box, pixels: Sequence[Tensor]) -> Iterator[Piece]:
         layered = self.dtype == "float32" and pixels[0].dtype == torch.float32 and in_layers(self.network)
         if layered and not whole_is_quicker(pixels[0]):
+            # With less overlap than the network sees, a window ends where its pixels end.
+            enough = self.radius is not None and self.overlap >= self.radius
             for one, cut in zip(batch, pixels, strict=True):
-                yield from layer_by_layer(self.network, cut, one.sees, one.gives, whole)
+                yield from layer_by_layer(self.network, cut, one.sees, one.gives, whole if enough else one.sees)
             return
         together = torch.cat(list(pixels))
         outs = self._at_once(together.contiguous(memory_format=torch.channels_last) if layered else together)
@@ -295,9 +299,9 @@ def _blended(ours: checkpoint.Checkpoint, path: Path | str, other: Path | str, a
     if not 0 <= alpha <= 1:
         raise UserError(f"blend = {alpha:g}: use a share of the second model's weights from 0 to 1")
     theirs = checkpoint.load(other)
-    a, b = ours.network.model_dump(mode="json"), theirs.network.model_dump(mode="json")
-    different = [f"{key} = {a.get(key)} and {b.get(key)}" for key in dict.fromkeys([*a, *b]) if a.get(key) != b.get(key)]
-    if different:
+    if (ours.network.name, ours.network.scale, _shapes(ours)) != (theirs.network.name, theirs.network.scale, _shapes(theirs)):
+        a, b = ours.network.model_dump(mode="json"), theirs.network.model_dump(mode="json")
+        different = [f"{key} = {a.get(key)} and {b.get(key)}" for key in dict.fromkeys([*a, *b]) if a.get(key) != b.get(key)]
         raise UserError(f"{path} and {other} are not of one network and cannot be blended: {', '.join(different)}")
     weights = {}
     for name, tensor in ours.weights.items():
@@ -308,3 +312,7 @@ def _blended(ours: checkpoint.Checkpoint, path: Path | str, other: Path | str, a
             weights[name] = (1 - alpha) * tensor.float() + alpha * second.float()
     facts = {"alpha": alpha, "weights_sha256": [ours.weights_sha256, theirs.weights_sha256]}
     return checkpoint.Checkpoint(ours.network, weights, ours.weights_key, {**ours.metadata, "blend": facts})
+
+
+def _shapes(found: checkpoint.Checkpoint) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in found.weights.items()}

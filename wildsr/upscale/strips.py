@@ -20,7 +20,7 @@ from wildsr.upscale.tiling import Progress, Say, warn
 if TYPE_CHECKING:
     from wildsr.upscale.model import Model
 
-STRIP_BYTES = 2**27
+STRIP_BYTES = 2**26
 """Bytes of one strip of a result, about: what is held of it at once."""
 
 LARGEST = 64
@@ -61,7 +61,7 @@ def enlarge(
     alpha; alpha itself bicubically) or "model" (alpha through the network as well). say: notes, as of smaller tiles when memory ran out;
     without it, Python warnings. progress: tiles done, and tiles in all.
 
-    Memory beside the picture: a strip of about 128 MB, and what the network needs for a tile. Raises UserError for factors and names
+    Memory beside the picture: a strip of about 64 MB, twice, and what the network needs for a tile. Raises UserError for factors and names
     out of range, for samples that are not finite, and, while rows are taken, for a network's output that is not."""
     if alpha not in ALPHAS:
         raise UserError(f"unknown alpha {alpha!r}: use {' or '.join(ALPHAS)}")
@@ -102,7 +102,8 @@ class _Job:
         self.enlarged = (pixels.shape[0] * model.scale, pixels.shape[1] * model.scale)
         # While strips are resampled, they are floats.
         bytes_a_row = self.enlarged[1] * model.scale * pixels.shape[2] * (pixels.itemsize if size == self.enlarged else 4)
-        self.strip_rows = max(1, STRIP_BYTES // bytes_a_row)
+        # With fewer rows than their overlap, more would be computed twice than once.
+        self.strip_rows = max(64, 2 * model.overlap if model.cuts(*pixels.shape[:2]) else 0, STRIP_BYTES // bytes_a_row)
         self.counts = [(0, 0), (0, 0)]
         self.progress = progress
 

@@ -16,6 +16,9 @@ from wildsr.upscale.box import Box
 SMALLEST = 32
 """Side in LR pixels below which tiles are not halved."""
 
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+"""What errors say that have no class of their own."""
+
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 Piece = tuple[Box, Tensor]
@@ -78,8 +81,8 @@ def walk(
 ) -> Iterator[Piece]:
     """Goes through a plan in its order, `together` windows at once where they are of one size, and yields what `compute` gives.
 
-    When memory runs out, windows go alone; when it still does, all that are left are replaced by what `halve` makes of them. progress:
-    called with windows done, and windows in all."""
+    When memory runs out, half as many windows go at once; when it does for one alone, all that are left are replaced by what `halve` makes
+    of them. progress: called with windows done, and windows in all."""
     left, done = deque(plan), 0
     while left:
         batch = [left.popleft()]
@@ -94,7 +97,7 @@ def walk(
                 torch.cuda.empty_cache()
             left.extendleft(reversed(batch))
             if len(batch) > 1:
-                together = 1
+                together = len(batch) // 2
             else:
                 left = deque(halve(list(left)))
             continue
@@ -116,7 +119,7 @@ def _first(pieces: Iterator[Piece]) -> Piece | None:
     except torch.OutOfMemoryError:
         return None
     except RuntimeError as error:  # Other devices, and the CPU, have no class of their own for it.
-        if "out of memory" in str(error) or "can't allocate memory" in str(error):
+        if any(words in str(error) for words in _NO_MEMORY):
             return None
         raise
 
