@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 import zoo
 
-from wildsr import checkpoint, datasets
+from wildsr import checkpoint, datasets, images, upscale
 from wildsr.degrade import TwoOrder, unsharp_mask
 from wildsr.regularize import attach
 from wildsr.train import Samples, TrainConfig, train
@@ -120,3 +120,41 @@ def test_tiles_give_what_the_whole_picture_gives():
     lr = smooth(1, 96)
     whole, tiled = (Model(net, 2, "", "raw", tile)(lr) for tile in (96, 32))
     torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_windows_that_go_together_give_what_single_ones_do(dtype, monkeypatch):
+    net = zoo.make("srresnet").eval().to(GPU).requires_grad_(False)
+    lr = smooth(1, 128)
+    together = Model(net, 2, "", "raw", 32, dtype)(lr)
+    monkeypatch.setattr(Model, "_together", lambda *_: 1)
+    alone = Model(net, 2, "", "raw", 32, dtype)(lr)
+    torch.testing.assert_close(together, alone, atol=1e-5 if dtype == "float32" else 2e-2, rtol=0)
+
+
+def test_a_picture_never_lies_on_the_gpu_as_a_whole():
+    net = zoo.make("srresnet").eval().to(GPU).requires_grad_(False)
+    model = Model(net, 2, "", "raw", 64)
+    photo = images.Photo(np.zeros((2000, 3000, 3), np.uint8))
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    rows = sum(len(strip) for strip in upscale.enlarge(model, photo).rows)
+    assert rows == 4000
+    # As floats, the picture has 72 MB, and its result 288.
+    one = 2**20 * 4 * (3 + 4 * net.config.channels * 4)
+    assert torch.cuda.max_memory_allocated() - before < min(4 * one, 250e6)
+
+
+def test_tiles_are_halved_when_the_gpu_is_full():
+    net = zoo.make("srresnet").eval().to(GPU).requires_grad_(False)
+    total = torch.cuda.mem_get_info()[1]
+    torch.cuda.set_per_process_memory_fraction(min(1.0, (torch.cuda.memory_reserved() + 80e6) / total))
+    try:
+        said: list[str] = []
+        photo = images.Photo(np.zeros((1500, 1500, 3), np.uint8))
+        rows = sum(len(strip) for strip in upscale.enlarge(Model(net, 2, "", "raw", 1500), photo, say=said.append).rows)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert rows == 3000
+    assert said
+    assert said[0].startswith("out of memory: tiles of ")

@@ -362,6 +362,13 @@ def test_what_tiles_cost_is_measured_once_and_kept(tmp_path, monkeypatch):
     assert upscale.seams_of(cut, photo, told.append) == found
     assert len(told) == 1
     assert list(json.loads((tmp_path / "wildsr" / "seams.json").read_text())) == [f"{'0' * 64} 4"]
+    assert upscale.seams_of(cut, images.Photo(photo.pixels[:90, :180]), told.append) == found
+    small = replace(cut, weights_sha256="1" * 64)
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    # What a small piece told does not stand for a large one.
+    pieces = [upscale.seams_of(small, one) for one in (images.Photo(photo.pixels[:90, :180]), photo)]
+    assert [(one.height, one.width) for one in pieces if one] == [(90, 180), (100, 200)]
     (files.cache_folder() / "seams.json").write_text("{half")
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

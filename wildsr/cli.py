@@ -380,9 +380,9 @@ def info(
         if isinstance(value, dict) and value:
             print(name)
             for inner, told in value.items():
-                print(f"  {inner:<20}{_shown(told)}")
+                print(f"  {inner:<25} {_shown(told)}")
         else:
-            print(f"{name:<22}{_shown(value)}")
+            print(f"{name:<27} {_shown(value)}")
 
 
 def _shown(value: Any) -> str:

@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -180,7 +180,7 @@ class Workshop:
         self.limits = limits
         self._by_name = {offer.name: offer for offer in self.offers}
         self.folder, self._device = folder, device
-        self._loaded: dict[tuple[str, bool], upscale.Model] = {}
+        self._loaded: dict[str, upscale.Model] = {}
         self._loading, self._working = threading.Lock(), threading.Lock()
         self._closed = threading.Event()
 
@@ -189,10 +189,9 @@ class Workshop:
         if name not in self._by_name:
             raise UserError(f"no model {name!r} here: reload the page, and choose one")
         with self._loading:
-            if (name, ensemble) not in self._loaded:
-                path = self._by_name[name].path
-                self._loaded[name, ensemble] = upscale.load(path, device=self._device, precision="auto", ensemble=ensemble)
-            return self._loaded[name, ensemble]
+            if name not in self._loaded:
+                self._loaded[name] = upscale.load(self._by_name[name].path, device=self._device, precision="auto")
+            return replace(self._loaded[name], ensemble=ensemble)
 
     def read(self, path: Path) -> images.Photo:
         """The picture of an uploaded file. Raises UserError with the name alone: where uploads lie is nobody's business."""

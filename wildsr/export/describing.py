@@ -56,22 +56,22 @@ def describe(path: Path | str, key: str | None = None) -> dict[str, Any]:
         **own,
         "parameters": sum(one.numel() for one in net.parameters()),
         "weights_sha256": found.weights_sha256,
-        **_reach(net),
+        **_reach(net, found.weights_sha256),
         "opens_in": ["wildsr"] if known.obstacle else ["wildsr", "spandrel", "chaiNNer", "ComfyUI"],
         **({"other_programs": known.obstacle} if known.obstacle else {}),
         "file_metadata": said,
     }
 
 
-def _reach(net: networks.Network | upscale.Adapted) -> dict[str, Any]:
+def _reach(net: networks.Network | upscale.Adapted, weights_sha256: str) -> dict[str, Any]:
     """How far a pixel sees, whether tiles are exact, and what sides have to be multiples of in exported programs."""
     overlap = upscale.overlap(net)
     exact = net.radius is not None and net.radius <= overlap
-    tiles = (
-        f"equal to the whole picture, with an overlap of {overlap}"
-        if exact
-        else f"close to the whole picture, with an overlap of {overlap}"
-    )
+    measured = None if exact else upscale.known_seams(weights_sha256, overlap)
+    if exact:
+        tiles = f"equal to the whole picture, with an overlap of {overlap}"
+    else:
+        tiles = str(measured) if measured else f"close to the whole picture, with an overlap of {overlap}; upscaling measures how close"
     return {
         "receptive_radius": _radius(net),
         "tiles": tiles,
@@ -95,7 +95,7 @@ def _foreign(path: Path, why: str) -> dict[str, Any]:
     return {
         "architecture": model.architecture,
         "scale": model.scale,
-        **_reach(model),
+        **_reach(model, model.sha256),
         "opens_in": ["wildsr (through spandrel)", "spandrel", "chaiNNer", "ComfyUI"],
     }
 

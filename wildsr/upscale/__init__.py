@@ -10,6 +10,7 @@ from wildsr.upscale.model import load as load
 from wildsr.upscale.model import overlap as overlap
 from wildsr.upscale.reach import receptive_radius as receptive_radius
 from wildsr.upscale.seams import Seams as Seams
+from wildsr.upscale.seams import known_seams as known_seams
 from wildsr.upscale.seams import measure_seams as measure_seams
 from wildsr.upscale.seams import seams_of as seams_of
 from wildsr.upscale.strips import ALPHAS as ALPHAS

@@ -16,7 +16,7 @@ from wildsr import checkpoint, devices, images, networks
 from wildsr.config import nearest
 from wildsr.errors import UserError
 from wildsr.upscale.box import TURNS, Box
-from wildsr.upscale.cells import in_layers, layer_by_layer, whole_is_quicker
+from wildsr.upscale.cells import channels_last_pays, in_layers, layer_by_layer, whole_is_quicker
 from wildsr.upscale.foreign import Adapted, load_foreign
 from wildsr.upscale.tiling import SMALLEST, Piece, Progress, Say, Window, walk, warn, windows
 
@@ -208,7 +208,9 @@ class Model:
                 yield from layer_by_layer(self.network, cut, one.sees, one.gives, whole if enough else one.sees)
             return
         together = torch.cat(list(pixels))
-        outs = self._at_once(together.contiguous(memory_format=torch.channels_last) if layered else together)
+        if self.dtype == "float32" and channels_last_pays(together.device):
+            together = together.contiguous(memory_format=torch.channels_last)
+        outs = self._at_once(together)
         for one, out in zip(batch, outs.split(pixels[0].shape[0]), strict=True):
             yield one.gives, one.gives.times(self.scale).cut(out, one.sees.times(self.scale))
 

@@ -53,20 +53,17 @@ def measure_seams(model: "Model", lr: Float[Tensor, "1 3 h w"]) -> float:
 
 def seams_of(model: "Model", photo: images.Photo, say: Callable[[str], None] | None = None) -> Seams | None:
     """What tiles cost a picture: None where a model's tiles are exact, or the picture goes through at once; else what is known of these
-    weights, or else is measured now, on the middle of the picture, and kept in the user's cache. say: told before measuring."""
+    weights from as large a piece, or else is measured now, on the middle of the picture, and kept in the user's cache. say: told before
+    measuring."""
     height, width = photo.pixels.shape[:2]
     if not model.cuts(height, width) or model.exact:
         return None
-    kept = files.cache_folder() / "seams.json"
-    name = f"{model.weights_sha256} {model.overlap}"
-    known = _read(kept)
-    if name in known:
-        with contextlib.suppress(TypeError, ValueError):
-            difference, overlap, tall, long = known[name]
-            return Seams(float(difference), int(overlap), int(tall), int(long))
     tall, long = min(height, _BESIDE), min(width, 2 * model.overlap + _BESIDE)
     if height > width:
         tall, long = min(height, 2 * model.overlap + _BESIDE), min(width, _BESIDE)
+    before = known_seams(model.weights_sha256, model.overlap)
+    if before is not None and before.height * before.width >= tall * long:
+        return before
     top, left = (height - tall) // 2, (width - long) // 2
     piece = photo.pixels[top : top + tall, left : left + long]
     piece = piece[..., : 3 if piece.shape[2] >= 3 else 1].astype(np.float32)
@@ -76,11 +73,29 @@ def seams_of(model: "Model", photo: images.Photo, say: Callable[[str], None] | N
         say("measuring how far tiles are from the whole picture, once for this model")
     found = Seams(measure_seams(model, lr), model.overlap, tall, long)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs the next start some time
-        files.write_text(kept, files.to_json({**known, name: [found.difference, found.overlap, found.height, found.width]}))
+        name, values = _name(model.weights_sha256, model.overlap), [found.difference, found.overlap, found.height, found.width]
+        files.write_text(_place(), files.to_json({**_read(_place()), name: values}))
     return found
 
 
-def _read(path: Path) -> dict[str, list[float]]:
+def known_seams(weights_sha256: str, overlap: int) -> Seams | None:
+    """What was measured before, of a model's weights; None for nothing."""
+    try:
+        difference, overlap, tall, long = _read(_place())[_name(weights_sha256, overlap)]  # pyright: ignore[reportGeneralTypeIssues]
+        return Seams(float(difference), int(overlap), int(tall), int(long))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _place() -> Path:
+    return files.cache_folder() / "seams.json"
+
+
+def _name(weights_sha256: str, overlap: int) -> str:
+    return f"{weights_sha256} {overlap}"
+
+
+def _read(path: Path) -> dict[str, object]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
