@@ -1,6 +1,6 @@
 """Whatever holds a picture, through a model, and back as the same kind."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,16 +10,13 @@ from torch import Tensor
 from wildsr import images
 from wildsr.errors import UserError
 from wildsr.upscale.strips import enlarge, luma
-from wildsr.upscale.tiling import warn
-
-if TYPE_CHECKING:
-    from wildsr.upscale.model import Model
+from wildsr.upscale.tiling import Upscaler, warn
 
 _MODES = {"1": "L", "L": "L", "LA": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA", "I;16": "I;16"}
 """Pillow's modes that are taken, and as what they come back."""
 
 
-def upscale_any(model: "Model", picture: Any) -> Any:
+def upscale_any(model: Upscaler, picture: Any) -> Any:
     """A tensor, an array or a Pillow picture: `Model.__call__`."""
     if isinstance(picture, Tensor):
         return _tensor(model, picture)
@@ -30,7 +27,7 @@ def upscale_any(model: "Model", picture: Any) -> Any:
     raise TypeError(f"a model takes a Pillow picture, a NumPy array or a tensor, not {type(picture).__name__}; files: wildsr upscale")
 
 
-def _tensor(model: "Model", picture: Tensor) -> Tensor:
+def _tensor(model: Upscaler, picture: Tensor) -> Tensor:
     if picture.ndim not in (3, 4) or picture.shape[-3] not in (1, 3) or 0 in picture.shape:
         raise UserError(f"a tensor of shape {tuple(picture.shape)}: use (B, 3, h, w) or (3, h, w), or 1 channel for grey")
     if not (picture.is_floating_point() or picture.dtype == torch.uint8):
@@ -48,7 +45,7 @@ def _tensor(model: "Model", picture: Tensor) -> Tensor:
     return sr if picture.ndim == 4 else sr[0]
 
 
-def _array(model: "Model", picture: np.ndarray) -> np.ndarray:
+def _array(model: Upscaler, picture: np.ndarray) -> np.ndarray:
     if picture.ndim not in (2, 3) or (picture.ndim == 3 and not 1 <= picture.shape[2] <= 4) or picture.size == 0:
         raise UserError(f"an array of shape {picture.shape}: use (h, w), or (h, w, C) of grey, grey and alpha, RGB or RGBA")
     if picture.dtype.kind != "f" and not (picture.dtype.kind == "u" and picture.dtype.itemsize <= 2):
@@ -61,7 +58,7 @@ def _array(model: "Model", picture: np.ndarray) -> np.ndarray:
     return result[:, :, 0] if picture.ndim == 2 else result
 
 
-def _pillow(model: "Model", picture: Image.Image) -> Image.Image:
+def _pillow(model: Upscaler, picture: Image.Image) -> Image.Image:
     if picture.mode not in _MODES:
         raise UserError(f"a Pillow picture of mode {picture.mode}: convert it to one of {', '.join(_MODES)}")
     mode = _MODES[picture.mode]
@@ -75,7 +72,7 @@ def _pillow(model: "Model", picture: Image.Image) -> Image.Image:
     return result
 
 
-def _whole(model: "Model", pixels: np.ndarray) -> np.ndarray:
+def _whole(model: Upscaler, pixels: np.ndarray) -> np.ndarray:
     result = enlarge(model, images.Photo(pixels), say=warn)
     whole = np.empty((result.height, result.width, result.channels), result.dtype)
     top = 0

@@ -18,6 +18,7 @@ from wildsr.errors import UserError
 from wildsr.upscale.box import TURNS, Box
 from wildsr.upscale.cells import channels_last_pays, in_layers, layer_by_layer, whole_is_quicker
 from wildsr.upscale.foreign import Adapted, load_foreign
+from wildsr.upscale.kinds import upscale_any
 from wildsr.upscale.tiling import SMALLEST, Piece, Progress, Say, Window, walk, warn, windows
 
 TILE = 256
@@ -106,8 +107,6 @@ class Model:
         grey and alpha, RGB or RGBA: float in [0, 1], uint8 or uint16; a Pillow picture of mode 1, L, LA, P, RGB, RGBA or I;16 (1 comes back
         as L, P as RGB, and RGBA where it is transparent). Raises TypeError for other kinds, and UserError for other shapes and modes, and
         when the network's output is not finite."""
-        from wildsr.upscale.kinds import upscale_any  # it needs models
-
         return upscale_any(self, picture)
 
     def tiles(

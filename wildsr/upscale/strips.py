@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,10 +14,7 @@ from wildsr.errors import UserError
 from wildsr.upscale.box import Box
 from wildsr.upscale.hidden import Visible
 from wildsr.upscale.resize import resized
-from wildsr.upscale.tiling import Progress, Say, warn
-
-if TYPE_CHECKING:
-    from wildsr.upscale.model import Model
+from wildsr.upscale.tiling import Progress, Say, Upscaler, warn
 
 STRIP_BYTES = 2**26
 """Bytes of one strip of a result, about: what is held of it at once."""
@@ -45,7 +41,7 @@ class Enlarged:
 
 
 def enlarge(
-    model: "Model",
+    model: Upscaler,
     photo: images.Photo,
     *,
     outscale: float | None = None,
@@ -93,7 +89,7 @@ class _Job:
     """One picture. through: alpha goes through the network."""
 
     def __init__(
-        self, model: "Model", pixels: np.ndarray, size: tuple[int, int], say: Say, progress: Progress | None, *, through: bool
+        self, model: Upscaler, pixels: np.ndarray, size: tuple[int, int], say: Say, progress: Progress | None, *, through: bool
     ) -> None:
         self.model, self.pixels, self.size, self.say, self.through = model, pixels, size, say, through
         self.has_alpha = pixels.shape[2] % 2 == 0

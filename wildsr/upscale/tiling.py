@@ -7,6 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -23,6 +24,47 @@ Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 Piece = tuple[Box, Tensor]
 """A place in the LR picture, and its result."""
+
+
+@runtime_checkable
+class Upscaler(Protocol):
+    """What strips and kinds of pictures ask of a model."""
+
+    @property
+    def scale(self) -> int:
+        """How many times larger."""
+        ...
+
+    @property
+    def overlap(self) -> int:
+        """LR pixels of context that a tile has on each side."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        ...
+
+    def cuts(self, height: int, width: int) -> bool:
+        """Whether a picture of this size goes through in several tiles."""
+        ...
+
+    def tiles(self, lr: Tensor) -> Iterator[tuple[tuple[int, int], Tensor]]:
+        """The result of (B, 3, h, w) piece by piece: (top, left), and the pixels."""
+        ...
+
+    def pieces(
+        self,
+        whole: Box,
+        cut: Callable[[Box], Tensor],
+        *,
+        rows: int | None = None,
+        together: int = 1,
+        say: Say | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Piece]:
+        """The result piece by piece, those of a row of tiles before those of the next."""
+        ...
 
 
 @dataclass(frozen=True)
