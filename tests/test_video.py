@@ -112,6 +112,7 @@ def nearest(monkeypatch: pytest.MonkeyPatch) -> Any:
         return upscale.Enlarged(*pixels.shape[:2], channels, "uint8", photo.meta, iter([pixels[:7], pixels[7:]]))
 
     monkeypatch.setattr(upscale, "enlarge", enlarge)
+    monkeypatch.setattr(upscale, "seams_of", lambda *_: None)
 
 
 @pytest.mark.parametrize(
@@ -217,6 +218,15 @@ def test_a_clip_that_is_cut_off_is_said(nearest, tmp_path):
     assert "the file may be cut off" in notes[0]
     assert times(tmp_path / "b.mkv") == times(tmp_path / "cut.mkv")
     assert video.enlarge_clip(None, tmp_path / "a.mkv", tmp_path / "b.mkv") == ()  # pyright: ignore[reportArgumentType]
+
+
+def test_what_tiles_cost_is_noted(nearest, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(upscale, "seams_of", lambda model, photo, say: seen.append(photo.pixels.shape) or upscale.Seams(0.01, 8, 16, 20))
+    make(tmp_path / "a.mp4", size=(16, 32), turned=90, sound=False)
+    notes = video.enlarge_clip(None, tmp_path / "a.mp4", tmp_path / "b.mp4")  # pyright: ignore[reportArgumentType]
+    assert notes == ("turned upright", str(upscale.Seams(0.01, 8, 16, 20)))
+    assert seen == [(32, 16, 3)]
 
 
 # ------------------------------------------------------------------------------------------------------------------- the verb

@@ -99,6 +99,8 @@ def _enlarge(
     container = CONTAINERS[target.suffix.lower()]
     codec, options = _VP9 if container == "webm" else _H264
     # Before anything is written: the file begins with what the encoder is told here.
+    if seams := upscale.seams_of(model, images.Photo(_upright(first)), say):
+        notes.append(str(seams))
     made_of_first = _through(model, first, outscale, say)
     size = made_of_first.shape[:2]
     if size[0] % 2 or size[1] % 2:
@@ -215,9 +217,12 @@ def _end(packet: Any) -> float:
 
 def _through(model: upscale.Model, frame: Any, outscale: float | None, say: Callable[[str], None] | None) -> np.ndarray:
     """A frame through the model: (H, W, 3), uint8, upright."""
-    turned = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-    result = upscale.enlarge(model, images.Photo(np.ascontiguousarray(turned)), outscale=outscale, say=say)
+    result = upscale.enlarge(model, images.Photo(_upright(frame)), outscale=outscale, say=say)
     return np.concatenate(list(result.rows))
+
+
+def _upright(frame: Any) -> np.ndarray:
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90))
 
 
 def _prepare(made: Any, frame: Any, pictures: Any, height: int, width: int) -> None:
