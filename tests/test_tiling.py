@@ -381,4 +381,5 @@ def test_nothing_is_measured_where_tiles_are_exact_or_there_is_one(tmp_path, mon
     assert model(network(), 16).exact
     assert upscale.seams_of(model(network(), 16), photo) is None
     assert upscale.seams_of(model(network(), 80, context=1), photo) is None
+    assert upscale.seams_of(model(network(), 78, context=1), photo) is None  # a tile and its context on both sides
     assert not list(tmp_path.rglob("*"))

@@ -125,7 +125,8 @@ class Model:
 
     def cuts(self, height: int, width: int) -> bool:
         """Whether a picture of this size goes through in several tiles."""
-        return max(height, width) > self._limit[0]
+        longest, side = max(height, width), self._limit[0]
+        return longest > side and longest > side + 2 * self.overlap  # a foreign network's reach is measured only where it counts
 
     def plan(self, whole: Box, rows: int | None = None) -> list[Window]:
         """The windows of a picture that covers `whole`, row by row. rows: most LR rows of a tile, where that is less than its side."""
