@@ -1,5 +1,6 @@
 """Shared by the tests: small pictures in folders, and a small training configuration."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -20,7 +21,10 @@ from wildsr.degrade import TwoOrder
 from wildsr.networks import SRResNet, SRResNetConfig
 from wildsr.train import TrainConfig
 
-torch.set_num_threads(2)
+# Two tests at once compute in one thread each, and so do the processes that they start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
 def photograph(side: int, seed: int) -> Image.Image:
