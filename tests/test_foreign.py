@@ -125,6 +125,14 @@ def test_without_spandrel_the_extra_is_named(monkeypatch, path):
         jobs.contenders(path, 4, "cpu")
 
 
+def test_what_spandrel_itself_lacks_is_named(monkeypatch, path, tmp_path):
+    (tmp_path / "spandrel.py").write_text("import torchvision_that_is_not_there\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "spandrel", raising=False)
+    with pytest.raises(UserError, match=r"\(spandrel is here, but not torchvision_that_is_not_there\)"):
+        upscale.load(path, device="cpu")
+
+
 @pytest.mark.parametrize(
     ("found", "words"),
     [

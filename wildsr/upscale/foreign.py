@@ -74,8 +74,9 @@ def load_foreign(path: Path | str, *, device: torch.device | str = "cpu", unknow
     why = " ".join(str(unknown).removeprefix(f"{path}: ").split()) if unknown is not None else "not a network known here"
     try:
         import spandrel  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise UserError(f"{path}: {why}; spandrel may know it: pip install 'wildsr[spandrel]'") from None
+    except ImportError as error:
+        lacks = "" if error.name in (None, "spandrel") else f" (spandrel is here, but not {error.name})"
+        raise UserError(f"{path}: {why}; spandrel may know it: pip install 'wildsr[spandrel]'{lacks}") from None
     try:
         descriptor = spandrel.ModelLoader(device=torch.device(device)).load_from_file(path)
     except Exception as error:  # It raises whatever its parts run into.
