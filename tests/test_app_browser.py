@@ -37,7 +37,7 @@ FLAGS = (
 ROOT = Path(__file__).parents[1]
 
 
-def wait(until: Callable[[], Any], seconds: float = 60) -> Any:
+def wait(until: Callable[[], Any], seconds: float = 120) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := until():
@@ -63,7 +63,7 @@ def server(model, tmp_path_factory) -> Iterator[str]:
         assert f"port {port}: cannot be listened at" in busy.stderr
         assert "Traceback" not in busy.stderr
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
         assert (process.returncode, out, err) == (130, "", "")
     # Uploads and results are gone with it.
     assert not list(Path(variables["TMPDIR"]).glob("wildsr-app-*"))
