@@ -119,7 +119,9 @@ def readable_samples(form: str, channels: int, dtype: str) -> bytes | None:
             "HEIC": lambda: heic16(pixels),
         }
         return makers[form]() if form in makers else None
-    if channels == 1 and form in ("WebP", "AVIF", "HEIC"):
+    if channels == 1 and form == "AVIF":
+        return imagecodecs.avif_encode(pixels[:, :, 0], level=100, pixelformat="400")
+    if channels == 1 and form in ("WebP", "HEIC"):
         return None
     if channels == 4 and form in ("JPEG", "GIF", "PPM, PGM"):
         return None
@@ -127,8 +129,37 @@ def readable_samples(form: str, channels: int, dtype: str) -> bytes | None:
         return tiff(pixels, extrasamples=["unassalpha"] if channels == 4 else None)
     picture = pillow(pixels)
     if form == "BMP" and channels == 4:
-        return None  # of its many kinds, the one with alpha is written by few programs; see below
+        return bmp(pixels, 108)
     return saved(form, picture.quantize(64) if form == "GIF" and channels == 3 else picture)
+
+
+def bmp(pixels: np.ndarray, header: int, profile: bytes = b"") -> bytes:
+    """A BMP file of 32 bits with masks: BITMAPV4HEADER (108) with alpha, or BITMAPV5HEADER (124) with a profile."""
+    data = np.ascontiguousarray(pixels[::-1, :, [2, 1, 0, 3]]).tobytes()
+    offset = 14 + header
+    head = struct.pack("<IiiHHIIiiII", header, WIDTH, HEIGHT, 1, 32, 3, len(data), 0, 0, 0, 0)
+    head += struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + (b"DEBM" if profile else b" niW") + bytes(48)
+    head += struct.pack("<4I", 4, header + len(data), len(profile), 0) if header == 124 else b""
+    return b"BM" + struct.pack("<IHHI", offset + len(data) + len(profile), 0, 0, offset) + head + data + profile
+
+
+def with_profile(form: str) -> bytes:
+    """Files with a profile as Pillow does not write them."""
+    if form == "BMP":
+        return bmp(samples(4), 124, icc.wide())
+    if form == "GIF":
+        data = saved(form, pillow(samples(3)).quantize(64))
+        place = 13 + 3 * 2 ** ((data[10] & 7) + 1)
+        pieces = [icc.wide()[at : at + 255] for at in range(0, len(icc.wide()), 255)]
+        block = b"\x21\xff\x0bICCRGBG1012" + b"".join(bytes([len(piece)]) + piece for piece in pieces) + b"\0"
+        return data[:place] + block + data[place:]
+    data = saved(form, pillow(samples(3)))
+    place = data.index(b"colr") - 4
+    length = int.from_bytes(data[place : place + 4], "big")
+    box = struct.pack(">I4s3B", 11 + len(icc.wide()), b"colr", 2, 0, 0) + icc.wide()
+    outer = data.index(b"jp2h") - 4
+    longer = int.from_bytes(data[outer : outer + 4], "big") + len(box) - length
+    return data[:outer] + longer.to_bytes(4, "big") + data[outer + 4 : place] + box + data[place + length :]
 
 
 def heic16(pixels: np.ndarray) -> bytes:
@@ -188,6 +219,8 @@ def reads(form: str, what: str) -> str:
 
 def told(form: str, name: str) -> images.Meta:
     """What is read of a file with one thing beside its samples, written by others. Raises where Pillow writes no such file."""
+    if name == "ICC profile" and form in ("BMP", "GIF", "JPEG 2000"):
+        return images.read_photo(with_profile(form)).meta
     picture = pillow(samples(3))
     options: dict[str, Any] = {
         "ICC profile": {"icc_profile": icc.wide()},
@@ -496,7 +529,46 @@ def test_tiff_that_has_no_place_is_refused(pixels, options, words):
     assert str(error.value).startswith("a.tif: ")
 
 
+def test_turning_a_palette_tiff_turns_its_resolution():
+    photo = images.read_photo(saved("TIFF", pillow(samples(3)).quantize(16), tiffinfo={274: 6}, dpi=(300, 200)))
+    assert photo.pixels.shape == (WIDTH, HEIGHT, 3)
+    assert photo.meta.dpi == pytest.approx((200, 300))
+
+
+@pytest.mark.parametrize("before", [10, 70_000])
+def test_depth_of_avif_is_found_wherever_its_boxes_lie(before):
+    data = bytes(imagecodecs.avif_encode(samples(3, "uint16") >> 6, level=100, bitspersample=10, pixelformat="444"))
+    start, place = int.from_bytes(data[:4], "big"), data.index(b"iloc")
+    told = data[place - 4 : place - 4 + int.from_bytes(data[place - 4 : place], "big")]
+    samples_at = data.index(b"mdat") + 4
+    assert told.count(struct.pack(">I", samples_at)) == 1
+    moved = told.replace(struct.pack(">I", samples_at), struct.pack(">I", samples_at + 8 + before))
+    free = struct.pack(">I4s", 8 + before, b"free") + b"\0" * before
+    photo = images.read_photo(data[:start] + free + data[start:].replace(told, moved))
+    assert photo.pixels.dtype == np.uint16
+    assert np.array_equal(photo.pixels, images.read_photo(data).pixels)
+
+
 # ------------------------------------------------------------------------------------------------------------------------- writing
+
+
+@pytest.mark.parametrize("form", ["png", "webp", "tiff"])
+def test_colours_under_full_transparency_stay(tmp_path, form):
+    pixels = samples(4)
+    pixels[:, : WIDTH // 2, 3] = 0
+    images.write_photo(tmp_path / "a", form, [pixels], height=HEIGHT, width=WIDTH, channels=4, dtype="uint8")
+    assert np.array_equal(images.read_photo(tmp_path / "a").pixels, pixels)
+
+
+@pytest.mark.parametrize("form", ["webp", "avif"])
+def test_grey_written_as_colour_leaves_its_profile_out(tmp_path, form):
+    if form not in images.FORMATS:
+        pytest.skip("this Pillow has no AVIF")
+    options = {"height": HEIGHT, "width": WIDTH, "channels": 1, "dtype": "uint8", "meta": images.Meta(icc=icc.grey())}
+    notes = images.write_photo(tmp_path / "a", form, [samples(1)], **options)
+    assert notes == (f"{form} knows no grey: written as RGB, without its profile for grey",)
+    with Image.open(tmp_path / "a") as picture:
+        assert "icc_profile" not in picture.info
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -632,6 +704,26 @@ def test_bad_files_are_one_line_that_names_them(tmp_path, name):
             images.read_photo(source)
         assert str(error.value).startswith(f"{called}: ")
         assert "\n" not in str(error.value)
+
+
+def test_half_an_avif_is_damaged(tmp_path):
+    data = saved("AVIF", pillow(samples(3)))
+    with pytest.raises(UserError, match="the picture is damaged"):
+        images.read_photo(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize("form", ["BMP", "GIF", "JPEG 2000"])
+def test_a_damaged_profile_hurts_nothing(form):
+    data = with_profile(form)
+    place = data.index(icc.wide()[:60])
+    photo = images.read_photo(data[:place] + b"\xff" * 60 + data[place + 60 :])
+    assert photo.pixels.shape[:2] == (HEIGHT, WIDTH)
+    assert photo.meta.icc is None
+
+
+def test_a_quality_that_is_none_is_refused(tmp_path):
+    with pytest.raises(UserError, match="quality = 0: use 1 to 100"):
+        images.write_photo(tmp_path / "a.jpg", "jpeg", [samples(3)], height=HEIGHT, width=WIDTH, channels=3, dtype="uint8", quality=0)
 
 
 def test_a_folder_and_a_missing_file(tmp_path):

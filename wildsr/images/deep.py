@@ -5,6 +5,7 @@ import struct
 import zlib
 
 import numpy as np
+from PIL import UnidentifiedImageError
 
 from wildsr.errors import UserError
 from wildsr.images.found import Found, Stream, divided, widened
@@ -13,6 +14,8 @@ from wildsr.images.reading import require_pixels
 
 _PNG = 8
 """Bytes of PNG's signature."""
+_MOST_META = 1 << 26
+"""Bytes that are read of what AVIF tells of a picture; profiles lie there, too."""
 
 
 def read_png(file: Stream, name: str, max_pixels: int) -> Found:
@@ -96,11 +99,26 @@ def read_heif(file: Stream, name: str, max_pixels: int) -> Found:
 
 def _avif_bits(file: Stream) -> int:
     """8, 10 or 12, from AV1's configuration box."""
-    file.seek(0)
-    head = file.read(1 << 16)
-    at = head.find(b"av1C")
-    told = head[at + 6] if 0 <= at < len(head) - 6 else 0
+    box = _meta_box(file)
+    at = box.find(b"av1C")
+    told = box[at + 6] if 0 <= at < len(box) - 6 else 0
     return 8 if not told & 0x40 else 12 if told & 0x20 else 10
+
+
+def _meta_box(file: Stream) -> bytes:
+    """The box that tells of the picture, wherever it lies (ISO 14496-12, sections 4.2 and 8.11.1); empty where there is none."""
+    at = 0
+    while file.seek(at) == at and len(head := file.read(16)) >= 8:
+        length, kind = struct.unpack(">I4s", head[:8])
+        if length == 1 and len(head) == 16:
+            length = int.from_bytes(head[8:], "big")
+        if kind == b"meta":
+            file.seek(at)
+            return file.read(min(length or _MOST_META, _MOST_META))
+        if length < 8:
+            break
+        at += length
+    return b""
 
 
 def _deep_avif(file: Stream, bits: int) -> tuple[np.ndarray, list[str]]:
@@ -117,7 +135,10 @@ def read_avif(file: Stream, name: str, max_pixels: int) -> Found:
     bits = _avif_bits(file)
     file.seek(0)
     if bits == 8:
-        return read_ordinary(file, name, max_pixels)
+        try:
+            return read_ordinary(file, name, max_pixels)
+        except UnidentifiedImageError:
+            raise ValueError("truncated, or of a kind that Pillow does not know") from None
     with open_pillow(file, name, max_pixels) as picture:
         pixels, notes = _deep_avif(file, bits)
         found = Found(pixels, format="avif", notes=[*frames(picture), *notes])

@@ -12,6 +12,7 @@ from PIL import Image, ImageFile
 from wildsr.errors import UserError
 from wildsr.images import meta as metadata
 from wildsr.images.found import Found, Stream, by_strips
+from wildsr.images.profiles import profile_of
 from wildsr.images.reading import deep, quiet, require_pixels
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA", "TIFF")
@@ -35,6 +36,7 @@ def read_ordinary(file: Stream, name: str, max_pixels: int) -> Found:
         pixels, notes = pillow_pixels(picture, name)
         found = Found(pixels, format=_NAMES.get(kind, ""), notes=[*frames(picture), *notes])
         take_info(found, picture)
+        found.icc = found.icc or profile_of(kind, file)
         return found
 
 

@@ -74,7 +74,7 @@ def _decoder(file: Stream) -> Callable[[Stream, str, int], Found]:
         return deep.read_png
     if head[4:8] == b"ftyp" and head[8:12] in _HEIC and not (b"av01" in head and b"hvc1" not in head):
         return deep.read_heif
-    if head[4:8] == b"ftyp" and b"av01" in head:
+    if head[4:8] == b"ftyp" and (head[8:12] in (b"avif", b"avis") or b"av01" in head):
         return deep.read_avif
     return ordinary.read_ordinary
 

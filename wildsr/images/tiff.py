@@ -35,11 +35,14 @@ def read_tiff(file: Stream, name: str, max_pixels: int) -> Found:
             told, notes = {}, [*notes, "metadata that cannot be parsed left out"]
         icc, xmp = (entry.data if isinstance(entry := told.get(tag), blocks.Entry) else None for tag in (_ICC, _XMP))
         orientation = tag.value if (tag := page.tags.get(blocks.ORIENTATION)) else 1
+        dpi = blocks.resolution(told)
         if page.photometric == 3 or (page.photometric == 6 and page.compression in (6, 7)):
             file.seek(0)
             with open_pillow(file, name, max_pixels) as picture:
                 pixels, more = pillow_pixels(picture, name)
-                orientation = 1  # Pillow turns TIFF while it reads.
+                # Pillow turns TIFF while it reads.
+                dpi = (dpi[1], dpi[0]) if dpi and orientation in range(5, 9) else dpi
+                orientation = 1
         else:
             _require_known(page, name)
             _require_whole(page, size)
@@ -50,7 +53,7 @@ def read_tiff(file: Stream, name: str, max_pixels: int) -> Found:
             icc if page.photometric != 5 else None,
             _exif_of(told),
             xmp,
-            blocks.resolution(told),
+            dpi,
             orientation if orientation in range(1, 9) else 1,
             "tiff",
             notes,

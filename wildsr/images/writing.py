@@ -4,7 +4,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,8 @@ def write_photo(
     JPEG (95), AVIF (90) and WebP (lossless) where something is said. Raises UserError as `require_writable`, and ValueError for strips that
     do not make up the picture."""
     require_writable(format, height=height, width=width, channels=channels, dtype=dtype)
+    if quality is not None and not 1 <= quality <= 100:
+        raise UserError(f"quality = {quality}: use 1 to 100")
     form = FORMATS[format]
     notes = [_dropped(form, meta)] if _dropped(form, meta) else []
     shape = (height, width, channels)
@@ -196,20 +198,23 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 def _jpeg(file: Any, pixels: np.ndarray, meta: Meta, quality: int | None) -> list[str]:
     too_long = [name for name in ("exif", "xmp") if len(getattr(meta, name) or b"") > _LONGEST]
     options = {name: value for name, value in _options(meta, "icc_profile", "exif", "xmp", "dpi").items() if name not in too_long}
-    _picture(pixels).save(file, "JPEG", quality=quality or 95, subsampling="4:4:4", **options)
+    _picture(pixels).save(file, "JPEG", quality=95 if quality is None else quality, subsampling="4:4:4", **options)
     return [f"jpeg has no room for {len(getattr(meta, name)):,} bytes of {_WORDS[name]}" for name in too_long]
 
 
 def _webp(file: Any, pixels: np.ndarray, meta: Meta, quality: int | None) -> list[str]:
-    how: dict[str, Any] = {"lossless": True} if quality is None else {"quality": quality}
+    # Exact: else colours under full transparency are replaced.
+    how: dict[str, Any] = {"lossless": True, "exact": True} if quality is None else {"quality": quality}
+    meta, notes = _for_colour("webp", pixels, meta)
     _coloured(pixels).save(file, "WEBP", **how, **_options(meta, "icc_profile", "exif", "xmp"))
-    return _grey_note("webp", pixels)
+    return notes
 
 
 def _avif(file: Any, pixels: np.ndarray, meta: Meta, quality: int | None) -> list[str]:
+    meta, notes = _for_colour("avif", pixels, meta)
     options = _options(meta, "icc_profile", "exif", "xmp")
-    _coloured(pixels).save(file, "AVIF", quality=quality or 90, subsampling="4:4:4", **options)
-    return _grey_note("avif", pixels)
+    _coloured(pixels).save(file, "AVIF", quality=90 if quality is None else quality, subsampling="4:4:4", **options)
+    return notes
 
 
 def _bmp(file: Any, pixels: np.ndarray, meta: Meta, quality: int | None) -> list[str]:
@@ -237,8 +242,12 @@ def _coloured(pixels: np.ndarray) -> Image.Image:
     return picture.convert({1: "RGB", 2: "RGBA"}[pixels.shape[2]]) if pixels.shape[2] < 3 else picture
 
 
-def _grey_note(name: str, pixels: np.ndarray) -> list[str]:
-    return [f"{name} knows no grey: written as RGB"] if pixels.shape[2] < 3 else []
+def _for_colour(name: str, pixels: np.ndarray, meta: Meta) -> tuple[Meta, list[str]]:
+    """What is kept, and said, where grey becomes RGB: a profile for grey would not belong to it."""
+    if pixels.shape[2] > 2:
+        return meta, []
+    without = ", without its profile for grey" if meta.icc else ""
+    return replace(meta, icc=None), [f"{name} knows no grey: written as RGB{without}"]
 
 
 def _tiff(file: Any, strips: Iterator[np.ndarray], shape: tuple[int, int, int], dtype: str, meta: Meta) -> None:
