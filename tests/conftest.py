@@ -83,6 +83,16 @@ def command(capsys, monkeypatch, tmp_path_factory):
     signal.signal(signal.SIGTERM, handler)
 
 
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    """A browser, started once for a file of tests."""
+    from browser import start
+
+    started = start(tmp_path_factory.mktemp("profile"))
+    yield started
+    started.quit()
+
+
 @pytest.fixture(scope="session")
 def model(tmp_path_factory):
     """A ×4 model file of random weights."""

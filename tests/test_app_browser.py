@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,24 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browser import pytestmark, webdriver  # noqa: F401
 from conftest import photograph
+from selenium.webdriver.common.by import By
 
 from wildsr import images, upscale
 
 pytest.importorskip("gradio", reason="gradio is not installed, so the page is not opened")
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed, so the page is not opened in a browser")
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (BROWSER and DRIVER), reason="no Chromium with chromedriver was found (Debian: chromium and chromium-driver), so no page is opened"
-)
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1280,1000"
-)
 ROOT = Path(__file__).parents[1]
 
 
@@ -67,18 +55,6 @@ def server(model, tmp_path_factory) -> Iterator[str]:
         assert (process.returncode, out, err) == (130, "", "")
     # Uploads and results are gone with it.
     assert not list(Path(variables["TMPDIR"]).glob("wildsr-app-*"))
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory) -> Iterator["webdriver.Chrome"]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(BROWSER)
-    for flag in [*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    started = webdriver.Chrome(options=options, service=Service(executable_path=str(DRIVER)))
-    yield started
-    started.quit()
 
 
 def text(driver: "webdriver.Chrome", name: str) -> str:

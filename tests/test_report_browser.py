@@ -2,31 +2,17 @@
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bench_rows import HOSTILE, log, pictures, row, step, write
+from browser import pytestmark, webdriver  # noqa: F401
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
 
 from wildsr import report
-
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed, so the page is not opened in a browser")
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import Select  # noqa: E402
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (BROWSER and DRIVER), reason="no Chromium with chromedriver was found (Debian: chromium and chromium-driver), so no page is opened"
-)
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1280,900"
-)
 
 
 def bench(folder: Path) -> Path:
@@ -55,19 +41,6 @@ def bench(folder: Path) -> Path:
     rows.append(row("plain", "worm", "clean", None, error="out of memory"))
     rows.append(row("bicubic", "worm", "clean", 20.0))
     return write(folder, rows)
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory) -> Iterator["webdriver.Chrome"]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(BROWSER)
-    for flag in [*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    # A path of its own keeps selenium from looking for a driver to download.
-    started = webdriver.Chrome(options=options, service=Service(executable_path=str(DRIVER)))
-    yield started
-    started.quit()
 
 
 @pytest.fixture(scope="module")

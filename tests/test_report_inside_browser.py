@@ -5,16 +5,15 @@ import re
 import numpy as np
 import pytest
 from bench_rows import HOSTILE, two_models, write
+from browser import pytestmark  # noqa: F401
 from explain_arrays import SIDE, channels, clusters, everything, save
-from test_report_browser import driver, errors, outside, press, pytestmark, shown  # noqa: F401
-
-from wildsr import report
-
-pytest.importorskip("selenium.webdriver", reason="selenium is not installed, so the page is not opened in a browser")
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
+from test_report_browser import errors, outside, press, shown
+
+from wildsr import report
 
 DROPS = np.array([0.4, 0.1, 0.3, np.nan, 0.2])
 SCORES = np.array([10.0, 50.0, 20.0, 40.0, 30.0])
@@ -36,7 +35,7 @@ def address(tmp_path_factory) -> str:
 
 
 @pytest.fixture
-def page(driver, address):  # noqa: F811
+def page(driver, address):
     driver.get_log("browser")
     driver.get_log("performance")
     driver.get(address)
@@ -191,7 +190,7 @@ def test_no_error_no_request_and_nothing_wider_than_the_screen(page):
     assert outside(page) == []
 
 
-def test_beside_a_benchmark_both_work(driver, tmp_path):  # noqa: F811
+def test_beside_a_benchmark_both_work(driver, tmp_path):
     report.write_page(tmp_path / "page.html", [write(tmp_path, two_models())], explain=[everything(tmp_path / "explain")])
     driver.get_log("browser")
     driver.get((tmp_path / "page.html").as_uri())
@@ -203,7 +202,7 @@ def test_beside_a_benchmark_both_work(driver, tmp_path):  # noqa: F811
     assert errors(driver) == []
 
 
-def test_without_script_all_maps_stand_there(driver, address):  # noqa: F811
+def test_without_script_all_maps_stand_there(driver, address):
     driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     driver.get(address)
     try:
