@@ -1,5 +1,7 @@
 """Pictures of every kind through a model: depth, grey, transparency, any size, and Python's kinds of pictures."""
 
+import importlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -337,3 +339,15 @@ def test_the_package_s_load_gives_such_a_model(tmp_path):
     checkpoint.save(tmp_path / "x.safetensors", checkpoint.Checkpoint(net.config, dict(net.state_dict()), "ema"))
     picture = Image.fromarray(samples(3))
     assert wildsr.load(tmp_path / "x.safetensors", device="cpu")(picture).size == (90, 38)
+
+
+def test_the_sheet_shows_every_picture_beside_bicubic(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    sheet = importlib.import_module("sheet")
+    paths = [tmp_path / f"{name}.png" for name in "abc"]
+    for path, channels in zip(paths, (3, 1, 4), strict=True):
+        Image.fromarray(samples(channels).squeeze()).save(path)
+    made = sheet.sheet(model(), paths, 10, 2)
+    assert made.size == (2 * (2 * 20 + 4 + sheet.GAP) + sheet.GAP, 2 * (20 + sheet.LINE + sheet.GAP) + sheet.GAP)
+    bicubic = np.asarray(Image.fromarray(samples(3)).resize((90, 38), Image.Resampling.BICUBIC))[9:29, 35:55]
+    assert np.array_equal(np.asarray(made)[sheet.GAP : sheet.GAP + 20, sheet.GAP : sheet.GAP + 20], bicubic)

@@ -1,7 +1,9 @@
 """The page itself, of Gradio's parts."""
 
+import contextlib
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,7 @@ _ENDINGS = [".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".bmp", 
 _CSS = """
 .gradio-container { max-width: 1280px !important; width: 100%; margin: auto; }
 #title h1 { margin-bottom: 0; }
-#title p, #facts p, #result p { color: var(--body-text-color-subdued); overflow-wrap: anywhere; }
-#detail img, #whole img { image-rendering: auto; }
+#title p, #facts p, #limits p, #result p { color: var(--body-text-color-subdued); overflow-wrap: anywhere; }
 footer { display: none !important; }
 """
 
@@ -66,15 +67,18 @@ def build(shop: Workshop) -> tuple[gr.Blocks, dict[str, Any]]:
                 )
             except StoppedError:
                 return gr.skip(), gr.skip(), gr.skip(), "stopped"
+            finally:
+                stops.pop(request.session_hash or "", None)
         text = _plain(made.text) + "".join(f"  \n{_plain(note)}" for note in made.notes)
-        of = "" if made.reduced == 1 else f", shown at one {made.reduced}th of its size"
+        of = "" if made.reduced == 1 else f", shown {made.reduced} times smaller"
         whole = gr.update(value=tuple(map(str, made.whole)), visible=True, label=f"bicubic | {model}{of}")
         detail = gr.update(value=made.detail and tuple(map(str, made.detail)), visible=made.detail is not None)
         return whole, detail, gr.update(value=str(made.file), visible=True, label=f"Download {made.file.name}"), text
 
     def end(request: gr.Request) -> None:
-        if request.session_hash in stops:
-            stops[request.session_hash].set()
+        stop = stops.get(request.session_hash or "")
+        if stop is not None:
+            stop.set()
 
     with gr.Blocks(title="wildsr", analytics_enabled=False, delete_cache=(600, 3600), fill_width=True) as page:
         gr.Markdown("# wildsr\nDrop a photograph, choose a model, compare, download. Nothing leaves this machine.", elem_id="title")
@@ -92,7 +96,7 @@ def build(shop: Workshop) -> tuple[gr.Blocks, dict[str, Any]]:
                 with gr.Row():
                     start = gr.Button("Upscale", variant="primary", elem_id="start")
                     stop = gr.Button("Stop", elem_id="stop")
-                gr.Markdown(f"At most {limits.max_pixels / 1e6:g} megapixels and {limits.seconds:g} seconds a picture.", elem_id="facts")
+                gr.Markdown(f"At most {limits.max_pixels / 1e6:g} megapixels and {limits.seconds:g} seconds a picture.", elem_id="limits")
             with gr.Column(scale=3, min_width=340):
                 whole = gr.ImageSlider(label="bicubic | model", interactive=False, visible=False, type="filepath", elem_id="whole")
                 detail = gr.ImageSlider(
@@ -119,15 +123,13 @@ def build(shop: Workshop) -> tuple[gr.Blocks, dict[str, Any]]:
     return page, {"theme": theme, "css": _CSS}
 
 
-class _told:  # noqa: N801 (a context manager, as contextlib's)
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
     """What a user did wrong, shown as one line and not in the log."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, UserError):
-            raise gr.Error(_plain(str(error)), print_exception=False, duration=None) from None
+    try:
+        yield
+    except UserError as error:
+        raise gr.Error(_plain(str(error)), print_exception=False, duration=None) from None
 
 
 def _plain(text: str) -> str:

@@ -17,8 +17,8 @@ class Visible:
     def __init__(self, pixels: np.ndarray) -> None:
         self._pixels = pixels
         self._whole = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else 1.0
-        self.any = any((pixels[top : top + _ROWS, :, -1] <= 0).any() for top in range(0, len(pixels), _ROWS))
-        self._half = self._pushed() if self.any else None
+        hidden = any((pixels[top : top + _ROWS, :, -1] <= 0).any() for top in range(0, len(pixels), _ROWS))
+        self._half = self._pushed() if hidden else None
 
     def cut(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
         """Colours (h, w, C) of a part, in the picture's own number type."""

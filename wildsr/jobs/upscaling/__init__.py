@@ -17,8 +17,6 @@ from wildsr.jobs.common import require, silent
 from wildsr.jobs.upscaling.plan import plan
 from wildsr.jobs.upscaling.run import Run
 
-ALPHAS = ("premultiplied", "model")
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -122,8 +120,8 @@ def _require_sound(
     require(quality is None or 1 <= quality <= 100, "quality", quality, "use 1 to 100")
     require(jobs is None or jobs >= 1, "jobs", jobs, "use 1 or more")
     require(outscale is None or (math.isfinite(outscale) and outscale > 0), "outscale", outscale, "use a positive number, such as 2.5")
-    if alpha not in ALPHAS:
-        raise UserError(f"unknown alpha {alpha!r}: {nearest(alpha, ALPHAS)}")
+    if alpha not in upscale.ALPHAS:
+        raise UserError(f"unknown alpha {alpha!r}: {nearest(alpha, upscale.ALPHAS)}")
     require(max_pixels > 0, "max-pixels", max_pixels, "use a positive number")
 
 
