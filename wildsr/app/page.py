@@ -81,7 +81,10 @@ def build(shop: Workshop) -> tuple[gr.Blocks, dict[str, Any]]:
             stop.set()
 
     with gr.Blocks(title="wildsr", analytics_enabled=False, delete_cache=(600, 3600), fill_width=True) as page:
-        gr.Markdown("# wildsr\nDrop a photograph, choose a model, compare, download. Nothing leaves this machine.", elem_id="title")
+        gr.Markdown(
+            "# wildsr\nDrop a photograph, choose a model, compare, download. It stays on the machine that serves this page.",
+            elem_id="title",
+        )
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
                 picture = gr.File(label="Picture", file_types=_ENDINGS, type="filepath", height=150, elem_id="picture")
