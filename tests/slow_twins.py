@@ -103,14 +103,15 @@ def _weight(mode: str, distance: float) -> float:
     d = abs(distance)
     if mode == "bilinear":
         return max(0.0, 1 - d)
-    a = -0.75
+    a = -0.5 if mode == "antialiased" else -0.75
     if d <= 1:
         return (a + 2) * d**3 - (a + 3) * d**2 + 1
     return a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a if d < 2 else 0.0
 
 
 def resized_line(line: np.ndarray, count: int, step: float, mode: str) -> np.ndarray:
-    """A row of samples at (i + 1/2)·step − 1/2, the edge repeated outside. `area` averages the samples that a cell touches."""
+    """A row of samples at (i + 1/2)·step − 1/2, the edge repeated outside. `area` averages the samples that a cell touches; `antialiased`
+    weighs those on the line by Keys' cubic of a = -1/2, as wide as the step, and divides by the weights' sum."""
     result = np.zeros(count)
     for i in range(count):
         if mode == "area":
@@ -118,6 +119,10 @@ def resized_line(line: np.ndarray, count: int, step: float, mode: str) -> np.nda
             result[i] = line[first:last].mean()
             continue
         place = (i + 0.5) * step - 0.5
+        if mode == "antialiased":
+            weights = np.array([_weight(mode, (place - j) / max(step, 1)) for j in range(len(line))])
+            result[i] = (weights * line).sum() / weights.sum()
+            continue
         for j in range(math.floor(place) - 1, math.floor(place) + 3):
             result[i] += _weight(mode, place - j) * line[min(max(j, 0), len(line) - 1)]
     return result

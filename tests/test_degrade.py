@@ -665,6 +665,50 @@ def test_distribution_of_noise_and_quality(drawn, order):
     assert_uniform(drawn.params[f"quality{order}"], 30, 95)
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_orders_noise_and_jpeg_are_left_out_as_often_as_is_asked(drawn, order):
+    assert drawn.params[f"noisy{order}"].all()
+    assert drawn.params[f"jpeg{order}"].all()
+    stage = Stage(probability=0.7, sigma=(1, 3), resize_probabilities=(0, 1, 0), noise_probability=0.4, jpeg_probability=0.8)
+    params = TwoOrder(first=stage, second=stage, shared_draws=4).sample(7, range(COUNT))
+    there = params[f"resize{order}"] < 1
+    assert_share(there, 0.7)
+    assert torch.equal((params[f"kernel{order}"] != delta()).any(2).any(1), there)
+    for name, probability in (("noisy", 0.4), ("jpeg", 0.8)):
+        assert not params[f"{name}{order}"][~there].any()
+        assert_share(params[f"{name}{order}"][there], probability, int(there.sum()))
+    assert params["noisy1"][params["jpeg1"]].double().mean() == pytest.approx(0.4, abs=0.05), "each by itself"
+
+
+def test_resize_modes_are_drawn_as_often_as_is_asked():
+    shares = (0.1, 0.2, 0.0, 0.7)
+    stage = Stage(mode_probabilities=shares)
+    params = TwoOrder(first=stage, second=stage, tail_mode_probabilities=shares).sample(7, range(COUNT))
+    for name in ("mode1", "mode2", "tail_mode"):
+        for mode, share in enumerate(shares):
+            assert_share(params[name] == mode, share)
+
+
+def test_what_may_be_left_out_leaves_all_other_draws_as_they_are(drawn):
+    stage = {"probability": 0.5, "noise_probability": 0.5, "jpeg_probability": 0.5, "mode_probabilities": (0.0, 0.0, 0.0, 1.0)}
+    options = TwoOrder()
+    sparse = TwoOrder(first=options.first.model_copy(update=stage), second=options.second.model_copy(update=stage))
+    others = sparse.draw(7, range(50))
+    for name, values in options.draw(7, range(50)).items():
+        if not name.startswith(("noisy", "jpeg", "blurred", "resize", "mode")) or name == "resize_before_jpeg":
+            assert np.array_equal(others[name], values), name
+
+
+def test_with_everything_left_out_a_picture_is_shrunk_as_pillow_does():
+    stage = Stage(probability=0.0, mode_probabilities=(0, 0, 0, 1))
+    options = TwoOrder(canvas=96, first=stage, second=stage, final_sinc_probability=0, tail_mode_probabilities=(0, 0, 0, 1))
+    picture = slow_twins.photo_crop("chelsea", 96, 128)
+    lr = options.apply(slow_twins.as_float(picture), options.sample(0, [0]), 4)
+    pillow = Image.fromarray(picture.permute(1, 2, 0).numpy()).resize((32, 24), Image.Resampling.BICUBIC)
+    apart = images.to_uint8(lr)[0].permute(1, 2, 0).numpy().astype(int) - np.asarray(pillow).astype(int)
+    assert abs(apart).max() <= 1
+
+
 def test_distribution_of_the_tail(drawn):
     assert_share(drawn.params["resize_before_jpeg"], 0.5)
     assert len(drawn.params["noise_seed"].unique()) == COUNT
@@ -771,27 +815,34 @@ def slow_two_order(hr: torch.Tensor, params: degrade.Params, scale: int) -> torc
         return F.conv2d(F.pad(x, (10,) * 4, mode="reflect"), weight, groups=3)
 
     def add_noise(x, order):
+        if not p[f"noisy{order}"]:
+            return x.clamp(0, 1)
         gray = bool(p[f"gray{order}"])
         if p[f"gaussian{order}"]:
             return gaussian_noise(x, p[f"sigma{order}"].item(), gray, shared if gray else own, order)
         return poisson_noise(x, p[f"poisson{order}"].item(), gray, own, order)
 
+    def compressed(x, order):
+        return operators.jpeg(x, p[f"quality{order}"][None]) if p[f"jpeg{order}"] else x
+
     def resized(x, mode, **how):
+        if mode == "antialiased":
+            return F.interpolate(x, mode="bicubic", antialias=True, **how)
         return F.interpolate(x, mode=mode, **how) if mode == "area" else F.interpolate(x, mode=mode, align_corners=False, **how)
 
     x = blurred(hr, p["kernel1"])
     x = resized(x, modes[0], scale_factor=p["resize1"].item())
     x = add_noise(x, 1)
-    x = operators.jpeg(x, p["quality1"][None])
+    x = compressed(x, 1)
     x = blurred(x, p["kernel2"])
     x = resized(x, modes[1], size=(int(height / scale * p["resize2"].item()), int(width / scale * p["resize2"].item())))
     x = add_noise(x, 2)
     final = {"size": (height // scale, width // scale)}
     if p["resize_before_jpeg"]:
         x = blurred(resized(x, modes[2], **final), p["sinc"]).clamp(0, 1)
-        x = operators.jpeg(x, p["quality2"][None])
+        x = compressed(x, 2)
     else:
-        x = operators.jpeg(x.clamp(0, 1), p["quality2"][None])
+        x = compressed(x.clamp(0, 1), 2)
         x = blurred(resized(x, modes[2], **final), p["sinc"])
     return (255 * x).round().clamp(0, 255) / 255
 
@@ -806,12 +857,34 @@ def batch() -> SimpleNamespace:
     return SimpleNamespace(hr=hr, params=params, lr=SMALL.apply(hr, params, 4))
 
 
-def test_apply_equals_the_way_written_out(batch):
-    """In float64, where no sum comes near a half that another order of summing would round to the other side."""
+_SELDOM = {"probability": 0.6, "noise_probability": 0.6, "jpeg_probability": 0.6, "mode_probabilities": (0.1, 0.1, 0.1, 0.7)}
+SPARSE = TwoOrder(
+    canvas=96,
+    first=TwoOrder().first.model_copy(update=_SELDOM),
+    second=TwoOrder().second.model_copy(update=_SELDOM),
+    tail_mode_probabilities=(0.1, 0.1, 0.1, 0.7),
+)
+"""Where much is left out, and antialiased resizing is frequent."""
+
+
+@pytest.fixture(scope="module", params=["as published", "sparse"])
+def way(request, batch) -> SimpleNamespace:
+    """The draws of eight samples, in float64: no sum comes near a half that another order of summing would round to the other side."""
     hr = batch.hr.double()
-    lr = SMALL.apply(hr, batch.params, 4)
+    if request.param == "as published":
+        return SimpleNamespace(hr=hr, params=batch.params)
+    params = SPARSE.sample(2, range(8))
+    assert all(len(params[f"{name}{order}"].unique()) == 2 for name in ("noisy", "jpeg") for order in (1, 2))
+    kinds = zip(*(params[name].tolist() for name in ("resize_before_jpeg", "noisy2", "gaussian2", "jpeg2")), strict=True)
+    assert len({*kinds}) >= 6
+    assert all((params[name] == 3).any() for name in ("mode1", "mode2", "tail_mode"))
+    return SimpleNamespace(hr=hr, params=params)
+
+
+def test_apply_equals_the_way_written_out(way):
+    lr = SMALL.apply(way.hr, way.params, 4)
     for i in range(8):
-        assert torch.equal(lr[i : i + 1], slow_two_order(hr[i : i + 1], row(batch.params, i), 4)), i
+        assert torch.equal(lr[i : i + 1], slow_two_order(way.hr[i : i + 1], row(way.params, i), 4)), i
 
 
 def test_float32_gives_what_float64_gives_but_for_single_blocks(batch):
@@ -826,16 +899,16 @@ def corners(*pairs: tuple[int, int]) -> torch.Tensor:
 
 @pytest.mark.parametrize("together", [1, 3, 8])
 @pytest.mark.parametrize("size", [(8, 8), (5, 11), (24, 24), (24, 1)])
-def test_a_patch_is_a_window_of_the_whole(batch, monkeypatch, size, together):
+def test_a_patch_is_a_window_of_the_whole(way, monkeypatch, size, together):
     """From what the window sees alone, and in groups that are padded to the largest: the same in float64."""
     monkeypatch.setattr(route, "_together", lambda device: together)
-    rng, hr = np.random.default_rng(5), batch.hr.double()
-    whole = SMALL.apply(hr, batch.params, 4)
+    rng, hr = np.random.default_rng(5), way.hr
+    whole = SMALL.apply(hr, way.params, 4)
     for trial in range(3):
         tops, lefts = ((0, 24 - side, int(rng.integers(25 - side)))[trial] for side in size)
         there = torch.tensor([[tops, lefts]]).repeat(8, 1)
         there[:4] = torch.from_numpy(np.stack([rng.integers(25 - side, size=4) for side in size], 1))
-        patches = SMALL.patches(hr, batch.params, 4, there, size)
+        patches = SMALL.patches(hr, way.params, 4, there, size)
         for patch, picture, (top, left) in zip(patches, whole, there.tolist(), strict=True):
             assert torch.equal(patch, picture[:, top : top + size[0], left : left + size[1]])
 
@@ -939,6 +1012,8 @@ def test_each_step_acts():
     [
         ({"family_probabilities": (0.5, 0.2, 0.1, 0.1, 0.1, 0.1)}, "family_probabilities = .* must be at least 0 and sum to 1, not to 1.1"),
         ({"resize_probabilities": (1.2, -0.1, -0.1)}, "resize_probabilities = .* must be at least 0"),
+        ({"mode_probabilities": (0.5, 0.5, 0.5, -0.5)}, "mode_probabilities = .* must be at least 0"),
+        ({"noise_probability": 2}, "noise_probability = 2: input should be less than or equal to 1"),
         ({"sigma": (0.0, 1.0)}, r"sigma = \[0, 1\] must be an ascending range from 0.001 on"),
         ({"sigma": (2.0, 1.0)}, r"sigma = \[2, 1\] must be an ascending range"),
         ({"resize_range": (0.0, 1.5)}, r"resize_range = \[0, 1.5\] must be an ascending range"),
@@ -968,6 +1043,7 @@ def test_wrong_options_of_a_stage_are_refused_with_value_and_mend(values, messag
         ({"canvas": 8}, "canvas = 8: input should be greater than or equal to 16"),
         ({"shared_draws": 0}, "shared_draws = 0: input should be greater than or equal to 1"),
         ({"final_sinc_probability": 2}, "final_sinc_probability = 2: input should be less than or equal to 1"),
+        ({"tail_mode_probabilities": (0.5, 0.5, 0.5, 0)}, "tail_mode_probabilities = .* must be at least 0 and sum to 1, not to 1.5"),
         ({"second": {"jpeg_quality": [30, 100]}}, r"second: jpeg_quality = \[30.0, 100.0\] must end at 99 or below"),
         ({"second": {"sigmas": [1, 2]}}, r"unknown key 'second.sigmas' .*did you mean 'sigma'?"),
     ],

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wildsr.errors import UserError
 
-RESIZE_MODES = ("area", "bilinear", "bicubic")
+RESIZE_MODES = ("area", "bilinear", "bicubic", "antialiased")
 
 Taps = tuple[Tensor, Tensor]
 """For each row (or column) of a result: the indices (G, n, t) of what it is made of, and the weights."""
@@ -65,15 +65,22 @@ def taps(
     step: Float[np.ndarray, " g"],
 ) -> Taps:
     """What the samples at `places` of a line of `outside` samples are made of, when it comes from one of `inside` by a resizing mode:
-    0 area (adaptive average), 1 bilinear, 2 bicubic (a = -0.75), without antialiasing, with the edge continued. `step`: samples of the old
-    line from one of the new line to the next."""
-    count = int(np.where(mode == 0, np.ceil(step) + 1, 2 * mode).max())
+    0 area (adaptive average), 1 bilinear, 2 bicubic (a = -0.75), without antialiasing, with the edge continued; 3 bicubic (a = -0.5),
+    widened by the step where it shrinks, with the weights beyond the edge left out. `step`: samples of the old line from one of the new
+    line to the next."""
+    counts = np.select([mode == 0, mode == 3], [np.ceil(step) + 1, 2 * np.ceil(reach(step)) + 1], 2 * mode)
+    count = int(counts.max())
     made = [_TAPS[kind](places[..., None], count, *(_of(value, places) for value in (inside, outside, step))) for kind in np.unique(mode)]
     index, weight = made[0]
     for kind, (other_index, other_weight) in zip(np.unique(mode)[1:], made[1:], strict=True):
         here = _of(mode == kind, places)
         index, weight = torch.where(here, other_index, index), torch.where(here, other_weight, weight)
     return torch.minimum(index.clamp_(min=0), _of(inside - 1, places)), weight
+
+
+def reach(step: Float[np.ndarray, " g"]) -> Float[np.ndarray, " g"]:
+    """How far, in old samples, the antialiased kernel extends to each side."""
+    return 2 * np.maximum(step, 1)
 
 
 def _of(values: np.ndarray, like: Tensor) -> Tensor:
@@ -102,7 +109,16 @@ def _bicubic(places: Tensor, count: int, inside: Tensor, outside: Tensor, step: 
     return index.to(torch.int64), torch.where(d <= 1, near, far.masked_fill_(d >= 2, 0))
 
 
-_TAPS = (_area, _bilinear, _bicubic)
+def _antialiased(places: Tensor, count: int, inside: Tensor, outside: Tensor, step: Tensor) -> Taps:
+    centre, width = (places + 0.5) * step - 0.5, step.clamp(min=1)
+    index = (centre - 2 * width).ceil() + torch.arange(count, device=places.device)
+    d = ((centre - index) / width).abs_()
+    near, far = (1.5 * d - 2.5) * d * d + 1, ((-0.5 * d + 2.5) * d - 4) * d + 2
+    weight = torch.where(d <= 1, near, far).masked_fill_((d >= 2) | (index < 0) | (index >= inside), 0)
+    return index.to(torch.int64), weight / weight.sum(-1, keepdim=True)
+
+
+_TAPS = (_area, _bilinear, _bicubic, _antialiased)
 
 
 def resample(picture: Float[Tensor, "g 3 h w"], rows: Taps, columns: Taps) -> Float[Tensor, "g 3 n m"]:

@@ -33,9 +33,11 @@ class Span:
 
     def source(self, resize: "Resize") -> "Span":
         """What it is resized from."""
-        first, last = np.floor((self.start + 0.5) * resize.step - 0.5), np.floor((self.stop - 0.5) * resize.step - 0.5)
-        start = np.where(resize.mode == 0, self.start * resize.inside // self.side, first - (resize.mode == 2)).astype(np.int64)
-        stop = np.where(resize.mode == 0, -(self.stop * resize.inside // -self.side), last + 1 + resize.mode).astype(np.int64)
+        area = self.start * resize.inside // self.side, -(self.stop * resize.inside // -self.side)
+        first, last = ((edge * resize.step - 0.5) for edge in (self.start + 0.5, self.stop - 0.5))
+        reach = np.where(resize.mode == 3, operators.reach(resize.step), resize.mode == 2)
+        start = np.where(resize.mode == 0, area[0], np.floor(first - reach)).astype(np.int64)
+        stop = np.where(resize.mode == 0, area[1], np.floor(last + reach) + 2).astype(np.int64)
         return Span(np.clip(start, 0, resize.inside - 1), np.clip(stop, 1, resize.inside), resize.inside)
 
     def whole(self) -> "Span":
@@ -106,12 +108,13 @@ def axis(
     )
     jpeg_last = numbers["resize_before_jpeg"]
     window = Span(starts, starts + count, last)
-    final = _either(jpeg_last, window.in_blocks(), window)
+    final = _either(jpeg_last & numbers["jpeg2"], window.in_blocks(), window)
     shrunk = final.widened(radii["sinc"])
     seen = shrunk.source(resizes[2])
-    second = _either(jpeg_last, seen, seen.in_blocks())
+    second = _either(~jpeg_last & numbers["jpeg2"], seen.in_blocks(), seen)
     blurred2 = second.source(resizes[1])
-    first = blurred2.widened(radii["kernel2"]).in_blocks()
+    noisy = blurred2.widened(radii["kernel2"])
+    first = _either(numbers["jpeg1"], noisy.in_blocks(), noisy)
     spans = [first.source(resizes[0]), first, blurred2, second, shrunk, final]
     # A resize may skip a picture's first pixels; who asks for all of it wants the noise to know all its levels.
     return Axis(resizes, *([span.whole() for span in spans] if count == side // scale else spans))
@@ -180,17 +183,17 @@ class _Way:
         x = self._blur(self._pictures, canvas, (rows.blurred1, columns.blurred1), "kernel1")
         x = self._resize(x, 0, (rows.blurred1, columns.blurred1), (rows.first, columns.first), 16)
         x = self._noise(x, (rows.first, columns.first), 1)
-        x = self._jpeg(x, (rows.first, columns.first), "quality1")
+        x = self._jpeg(x, (rows.first, columns.first), 1)
 
         x = self._blur(x, (rows.first, columns.first), (rows.blurred2, columns.blurred2), "kernel2")
         x = self._resize(x, 1, (rows.blurred2, columns.blurred2), (rows.second, columns.second), 16)
         x = self._noise(x, (rows.second, columns.second), 2)
         jpeg_last = self._numbers["resize_before_jpeg"].all()
         if not jpeg_last:
-            x = self._jpeg(x, (rows.second, columns.second), "quality2")
+            x = self._jpeg(x, (rows.second, columns.second), 2)
         x = self._resize(x, 2, (rows.second, columns.second), (rows.shrunk, columns.shrunk), 1)
         x = self._blur(x, (rows.shrunk, columns.shrunk), (rows.final, columns.final), "sinc")
-        return self._jpeg(x.clamp(0, 1), (rows.final, columns.final), "quality2") if jpeg_last else x
+        return self._jpeg(x.clamp(0, 1), (rows.final, columns.final), 2) if jpeg_last else x
 
     def _on_device(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self._device)
@@ -213,11 +216,12 @@ class _Way:
         return operators.resample(x, *taps)
 
     def _noise(self, x: Tensor, spans: Spans, order: int) -> Tensor:
-        gaussian = self._numbers[f"gaussian{order}"]
-        if gaussian.all() or not gaussian.any():
-            return self._noise_of_one_kind(x, spans, order, np.arange(len(gaussian)))
-        result = torch.empty_like(x)
-        for kind in (gaussian.nonzero()[0], (~gaussian).nonzero()[0]):
+        gaussian, noisy = self._numbers[f"gaussian{order}"], self._numbers[f"noisy{order}"]
+        kinds = [kind.nonzero()[0] for kind in (gaussian & noisy, ~gaussian & noisy) if kind.any()]
+        if len(kinds) == 1 and noisy.all():
+            return self._noise_of_one_kind(x, spans, order, kinds[0])
+        result = x.clamp(0, 1)  # as noise leaves it
+        for kind in kinds:
             there = self._on_device(kind)
             result[there] = self._noise_of_one_kind(x[there], spans, order, kind)
         return result
@@ -241,14 +245,19 @@ class _Way:
         self.settled[self._on_device(some)] &= (levels > 128) | self._on_device(whole)
         return x
 
-    def _jpeg(self, x: Tensor, spans: Spans, name: str) -> Tensor:
+    def _jpeg(self, x: Tensor, spans: Spans, order: int) -> Tensor:
+        there = self._numbers[f"jpeg{order}"]
+        if not there.any():
+            return x
+        plain = x
         # What lies beyond the picture is black.
         for dim, span in zip((2, 3), spans, strict=True):
             count = x.shape[dim]
             if (span.start + count > span.side).any():
                 beyond = self._on_device(span.start[:, None] + np.arange(count) >= span.side[:, None])
                 x = x.masked_fill(beyond[:, None, :, None] if dim == 2 else beyond[:, None, None, :], 0)
-        return operators.jpeg(x, self._on_device(self._numbers[name]))
+        x = operators.jpeg(x, self._on_device(self._numbers[f"quality{order}"]))
+        return x if there.all() else torch.where(self._on_device(there)[:, None, None, None], x, plain)
 
 
 def _line(side: int, like: Span) -> Span:

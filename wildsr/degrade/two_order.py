@@ -21,10 +21,18 @@ from wildsr.errors import UserError
 
 Range = tuple[float, float]
 
+Modes = tuple[float, float, float, float]
+"""Probabilities of resizing by area, bilinearly, bicubically, and bicubically with antialiasing (as Pillow and MATLAB shrink)."""
+
+MODES: Modes = (1 / 3, 1 / 3, 1 / 3, 0.0)
+"""Real-ESRGAN's."""
+
 
 class Stage(Strict, frozen=True):
     """One order of the pipeline: blur, resize, noise, JPEG. The defaults are the first order's of Real-ESRGAN's released options."""
 
+    probability: Probability = 1.0
+    """Of the order as a whole; where it is left out, the picture goes on as it is. So may each of its steps be."""
     blur_probability: Probability = 1.0
     sinc_probability: Probability = 0.1
     family_probabilities: tuple[float, float, float, float, float, float] = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
@@ -33,20 +41,21 @@ class Stage(Strict, frozen=True):
     resize_probabilities: tuple[float, float, float] = (0.2, 0.7, 0.1)
     """Of enlarging, shrinking, keeping."""
     resize_range: Range = (0.15, 1.5)
+    mode_probabilities: Modes = MODES
+    noise_probability: Probability = 1.0
     gaussian_probability: Probability = 0.5
     """Of Gaussian noise; otherwise it is Poisson noise."""
     gaussian_sigma: Range = (1.0, 30.0)
     """In grey levels of 255."""
     poisson_scale: Range = (0.05, 3.0)
     gray_probability: Probability = 0.4
+    jpeg_probability: Probability = 1.0
     jpeg_quality: Range = (30.0, 95.0)
 
     @model_validator(mode="after")
     def _check(self) -> "Stage":
-        for name in ("family_probabilities", "resize_probabilities"):
-            probabilities = getattr(self, name)
-            if min(probabilities) < 0 or abs(sum(probabilities) - 1) > 1e-6:
-                raise ValueError(f"{name} = {list(probabilities)} must be at least 0 and sum to 1, not to {sum(probabilities):g}")
+        for name in ("family_probabilities", "resize_probabilities", "mode_probabilities"):
+            _require_shares(name, getattr(self, name))
         for name, lowest in (("sigma", 1e-3), ("resize_range", 1e-3), ("gaussian_sigma", 0), ("poisson_scale", 0), ("jpeg_quality", 1)):
             low, high = getattr(self, name)
             if not lowest <= low <= high:
@@ -58,8 +67,16 @@ class Stage(Strict, frozen=True):
         return self
 
 
+def _require_shares(name: str, probabilities: Sequence[float]) -> None:
+    if min(probabilities) < 0 or abs(sum(probabilities) - 1) > 1e-6:
+        raise ValueError(f"{name} = {list(probabilities)} must be at least 0 and sum to 1, not to {sum(probabilities):g}")
+
+
 class TwoOrder(Strict, frozen=True):
     """Real-ESRGAN's high-order degradation, with the reference's numbers as defaults.
+
+    There, every step takes place in every sample but the second blur and the sinc filters. The probabilities of orders, noise and JPEG,
+    and antialiased resizing, are ours: with them a network also sees pictures that little or nothing happened to.
 
     Everything is drawn for each sample by itself. The reference draws the resizes, the noise families, the second blur and the order of
     the tail once per batch, shares one grey noise field within a batch, and repeats its draws in every epoch; `shared_draws` = b brings
@@ -80,7 +97,13 @@ class TwoOrder(Strict, frozen=True):
         poisson_scale=(0.05, 2.5),
     )
     final_sinc_probability: Probability = 0.8
+    tail_mode_probabilities: Modes = MODES
     shared_draws: Positive = 1
+
+    @model_validator(mode="after")
+    def _check(self) -> "TwoOrder":
+        _require_shares("tail_mode_probabilities", self.tail_mode_probabilities)
+        return self
 
     def require(self, canvas: int, scale: int) -> None:
         """Raises ValueError when a canvas of this side may become too small for the blur kernels on its way."""
@@ -103,14 +126,14 @@ class TwoOrder(Strict, frozen=True):
         groups = [n // self.shared_draws for n in ns]
         # With shared_draws = 1 the group is the sample itself, and both streams are its own.
         shared = iter(np.stack([chance.generator(seed, "degradation-shared", self.shared_draws, g, view).random(16) for g in groups], 1))
-        own = iter(np.stack([chance.generator(seed, "degradation", n, view).random(32) for n in ns], 1))
+        own = iter(np.stack([chance.generator(seed, "degradation", n, view).random(40) for n in ns], 1))
         drawn: dict[str, np.ndarray] = {}
         for order, stage in ((1, self.first), (2, self.second)):
             numbers = {
                 "blurred": next(shared) < stage.blur_probability,
                 **_draw_kernel(own, stage),
                 "resize": _draw_resize(shared, stage),
-                "mode": _choose(next(shared), (1 / 3, 1 / 3, 1 / 3)),
+                "mode": _choose(next(shared), stage.mode_probabilities),
                 "gaussian": next(shared) < stage.gaussian_probability,
                 "sigma": _uniform(next(own), *stage.gaussian_sigma),
                 "poisson": _uniform(next(own), *stage.poisson_scale),
@@ -118,11 +141,17 @@ class TwoOrder(Strict, frozen=True):
                 "quality": _uniform(next(own), *stage.jpeg_quality),
             }
             drawn |= {f"{name}{order}": values for name, values in numbers.items()}
-        drawn["tail_mode"] = _choose(next(shared), (1 / 3, 1 / 3, 1 / 3))
+        drawn["tail_mode"] = _choose(next(shared), self.tail_mode_probabilities)
         drawn["resize_before_jpeg"] = next(shared) < 0.5
         drawn["final_size"] = _size(next(own))
         drawn["final_omega"] = _uniform(next(own), np.pi / 3, np.pi)
         drawn["final_sinc"] = next(own) < self.final_sinc_probability
+        for order, stage in ((1, self.first), (2, self.second)):
+            there = next(own) < stage.probability
+            drawn[f"noisy{order}"] = there & (next(own) < stage.noise_probability)
+            drawn[f"jpeg{order}"] = there & (next(own) < stage.jpeg_probability)
+            drawn[f"blurred{order}"] &= there
+            drawn[f"resize{order}"] = np.where(there, drawn[f"resize{order}"], 1.0)
         drawn["noise_seed"] = np.array([chance.torch_seed(seed, "noise", n, view) for n in ns])
         drawn["gray_noise_seed"] = np.array([chance.torch_seed(seed, "gray-noise", self.shared_draws, g, view) for g in groups])
         return drawn
