@@ -234,7 +234,7 @@ def whole(tmp_path_factory, folders):
     """A finished sweep: two points, two seeds."""
     root = tmp_path_factory.mktemp("whole")
     runs = sweep.plan(sweep.read(write(root)), {})
-    failed = sweep.run(runs, "resizers", *folders, root / "out")
+    failed = sweep.run(runs, ["resizers"], *folders, root / "out")
     assert failed == []
     return runs, root / "out"
 
@@ -324,7 +324,7 @@ def benched(monkeypatch):
 def test_a_finished_sweep_is_left_as_it_is(whole, folders, tmp_path, benched, capsys):
     runs, out = copied(whole, tmp_path)
     before, results_before = state(out / "runs") | state(out / "bench"), [path.read_bytes() for path in out.glob("*.*")]
-    assert sweep.run(runs, "resizers", *folders, out) == []
+    assert sweep.run(runs, ["resizers"], *folders, out) == []
     assert state(out / "runs") | state(out / "bench") == before
     assert [path.read_bytes() for path in out.glob("*.*")] == results_before
     assert benched == []
@@ -344,18 +344,18 @@ def test_an_interrupted_sweep_continues_to_the_byte(whole, folders, tmp_path, mo
     with monkeypatch.context() as patch:
         patch.setattr("torch.nn.functional.l1_loss", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            sweep.run(runs, "resizers", *folders, tmp_path / "out")
+            sweep.run(runs, ["resizers"], *folders, tmp_path / "out")
     assert not (tmp_path / "out" / "table.md").exists()
     finished = [tmp_path / "out" / folder / LABELS[0] for folder in ("runs", "bench")]
     before = [state(folder) for folder in finished]
-    assert sweep.run(runs, "resizers", *folders, tmp_path / "out") == []
+    assert sweep.run(runs, ["resizers"], *folders, tmp_path / "out") == []
     assert [state(folder) for folder in finished] == before
     started = [record for record in files.read_jsonl(tmp_path / "out" / "runs" / LABELS[1] / "log.jsonl") if record["event"] == "start"]
     assert [record["first_step"] for record in started] == [0, 1]
     for label in LABELS:
         model = Path("runs") / label / "model.safetensors"
         assert (tmp_path / "out" / model).read_bytes() == (out / model).read_bytes()
-    for name in ("sweep.jsonl", "table.md", "plot.svg"):
+    for name in ("sweep.jsonl", "table.md", "plot.svg", "report.html"):
         assert (tmp_path / "out" / name).read_bytes() == (out / name).read_bytes()
 
 
@@ -365,21 +365,37 @@ def test_what_changed_is_measured_again_and_nothing_else(whole, folders, tmp_pat
     for path in folders[1][0].iterdir():
         shutil.copy(path, tmp_path / "Set2")
     train, test = folders[0], [tmp_path / "Set2"]
-    sweep.run(runs, "resizers", train, test, out)
+    sweep.run(runs, ["resizers"], train, test, out)
     assert benched == []  # the same pictures elsewhere
 
     other = out / "bench" / LABELS[2] / "rows.jsonl"
     other.write_text(other.read_text().replace(checkpoint.load(out / "runs" / LABELS[2]).weights_sha256, "0" * 64))
     failing = out / "bench" / LABELS[1] / "rows.jsonl"
     failing.write_text(failing.read_text().replace('"error": null', '"error": "MemoryError"'))
-    sweep.run(runs, "resizers", train, test, out)
+    sweep.run(runs, ["resizers"], train, test, out)
     assert benched == [LABELS[1], LABELS[2]]
     assert (out / "sweep.jsonl").read_bytes() == (whole[1] / "sweep.jsonl").read_bytes()
 
     benched.clear()
     photograph(108, 9).save(tmp_path / "Set2" / "picture8.png")
-    sweep.run(runs, "resizers", train, test, out)
+    sweep.run(runs, ["resizers"], train, test, out)
     assert benched == ["bicubic", *LABELS]
+
+
+def test_several_suites_stand_on_the_page_and_the_first_in_the_table(whole, folders, tmp_path, benched):
+    runs, out = copied(whole, tmp_path)
+    assert sweep.run(runs, ["resizers", "rdsr8"], *folders, out) == []
+    assert benched == ["bicubic", *LABELS]
+    assert (out / "table.md").read_bytes() == (whole[1] / "table.md").read_bytes()
+    old, new = ((folder / "report.html").read_text(encoding="utf-8") for folder in (whole[1], out))
+    assert "resizers" in old
+    assert "rdsr8" not in old
+    assert "resizers" in new
+    assert "rdsr8" in new
+    assert all(label in old for label in LABELS), "the curves of all runs"
+    benched.clear()
+    assert sweep.run(runs, ["resizers", "rdsr8"], *folders, out) == []
+    assert benched == []
 
 
 def test_a_mean_over_fewer_pictures_is_no_result(whole, folders, tmp_path, monkeypatch):
@@ -396,7 +412,7 @@ def test_a_mean_over_fewer_pictures_is_no_result(whole, folders, tmp_path, monke
         return original(self, lr)
 
     monkeypatch.setattr("wildsr.upscale.Model.__call__", fail)
-    (failure,) = sweep.run(runs, "resizers", *folders, out)
+    (failure,) = sweep.run(runs, ["resizers"], *folders, out)
     assert failure == f"{LABELS[1]} failed on Set2/picture8 (nearest): MemoryError: too much"
     found = {(record["label"], record["degradation"]): record for record in files.read_jsonl(out / "sweep.jsonl")}
     assert found[LABELS[1], "clean"]["value"] == pytest.approx(by_hand(out, LABELS[1], "clean"), abs=1e-12)
@@ -404,7 +420,7 @@ def test_a_mean_over_fewer_pictures_is_no_result(whole, folders, tmp_path, monke
     assert (failed["value"], failed["error"]) == (None, "picture8: MemoryError: too much")
     assert not any(record["error"] for record in found.values())
     assert "| last | 1–2 of 2 |" in (out / "table.md").read_text()
-    assert sweep.run(runs, "resizers", *folders, out) == []  # measured again
+    assert sweep.run(runs, ["resizers"], *folders, out) == []  # measured again
     assert (out / "sweep.jsonl").read_bytes() == (whole[1] / "sweep.jsonl").read_bytes()
 
 

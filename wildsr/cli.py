@@ -94,7 +94,7 @@ def train(
 def bench(
     models: Annotated[
         list[str],
-        typer.Argument(help="Model files, run directories, or the words bicubic, lanczos, nearest.", metavar="MODEL..."),
+        typer.Argument(help="Model files, run directories, or the words default, bicubic, lanczos, nearest.", metavar="MODEL..."),
     ],
     suite: Annotated[
         list[str],
@@ -166,6 +166,7 @@ def sweep(
         raise UserError("no place for the runs: add --out FOLDER")
     failed = sweeps.run(runs, asked.suite, data, test, out, device=device)
     print((out / "table.md").read_text(encoding="utf-8"))
+    print(out / "report.html")
     _finish(failed)
 
 
@@ -251,7 +252,10 @@ def upscale(
         list[str],
         typer.Argument(help="Pictures, folders of them (searched recursively), clips, or - for standard input.", metavar="INPUT..."),
     ],
-    model: Annotated[list[Path], typer.Option(help="Model file or run directory; a second one of the same network for --blend.")],
+    model: Annotated[
+        list[Path],
+        typer.Option(help="Model file, run directory, or a model that comes with wildsr; a second one of the same network for --blend."),
+    ] = [Path("default")],  # noqa: B006 (typer copies it)
     blend: Annotated[float | None, typer.Option(help="Weight of the second model's weights, from 0 to 1.")] = None,
     out: Annotated[
         str | None,
@@ -313,7 +317,10 @@ def upscale(
 
 @app.command("app")
 def serve(
-    model: Annotated[list[Path], typer.Option(help="Model file or run directory to choose; may be given again.")] = [],  # noqa: B006
+    model: Annotated[
+        list[Path],
+        typer.Option(help="Model file or run directory to choose; may be given again. Without one, the model that comes with wildsr."),
+    ] = [],  # noqa: B006
     models: Annotated[Path | None, typer.Option(help="Folder whose model files can be chosen.")] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen at; others than this machine's open the page to everybody there.")
@@ -329,7 +336,9 @@ def serve(
     from wildsr import jobs
 
     limits = page.Limits(round(max_megapixels * 1e6), time_limit)
-    page.serve([*model, *jobs.model_files(models)], host=host, port=port, limits=limits, device=device, browser=browser)
+    page.serve(
+        [*model, *jobs.model_files(models)] or [Path("default")], host=host, port=port, limits=limits, device=device, browser=browser
+    )
 
 
 @app.command()
@@ -365,7 +374,7 @@ def degrade(
 
 @app.command()
 def info(
-    model: Annotated[Path, typer.Argument(help="Model file of any network, or run directory.")],
+    model: Annotated[Path, typer.Argument(help="Model file of any network, run directory, or default, the model that comes with wildsr.")],
     key: Annotated[str | None, typer.Option(help="Which weights, where a file holds several.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
 ) -> None:
@@ -393,7 +402,7 @@ def _shown(value: Any) -> str:
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="Model file or run directory.", metavar="IN")],
+    source: Annotated[Path, typer.Argument(help="Model file, run directory, or default.", metavar="IN")],
     target: Annotated[
         Path,
         typer.Argument(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from wildsr import networks
 from wildsr.checkpoint.pickled import HALF, load_pickled, require_plain
+from wildsr.checkpoint.shipped import SHIPPED, shipped
 from wildsr.checkpoint.weights import Checkpoint
 from wildsr.checkpoint.writing import FORMAT_VERSION
 from wildsr.config import nearest
@@ -112,9 +113,12 @@ def kind_of(path: Path) -> str:
 
 
 def model_file(path: Path | str, key: str | None = None) -> Path:
-    """The file that a path means: itself, or of a run directory model.safetensors, or raw.safetensors with key "raw".
+    """The file that a path means: itself, of a run directory model.safetensors, or raw.safetensors with key "raw", or, for the name of a
+    model that comes with wildsr (`SHIPPED`), that model.
 
     Raises UserError when there is none."""
+    if own := shipped(path):
+        return own
     path = Path(path)
     if path.is_dir():
         name = "raw.safetensors" if key == "raw" else "model.safetensors"
@@ -122,8 +126,11 @@ def model_file(path: Path | str, key: str | None = None) -> Path:
             raise UserError(f"{path}: no {name} in this folder: name a model file or the folder of a training run")
         return path / name
     if not path.is_file():
-        raise UserError(f"{path}: no such model file")
+        raise UserError(f"{path}: no such model file" + ("" if path.name != str(path) else f" (models that come with wildsr: {_NAMES})"))
     return path
+
+
+_NAMES = ", ".join(SHIPPED)
 
 
 def read(path: Path | str) -> Stored:
@@ -145,9 +152,9 @@ def read(path: Path | str) -> Stored:
 
 
 def load(path: Path | str, key: str | None = None) -> Checkpoint:
-    """Reads weights of a known network: our safetensors, a run directory (its model.safetensors), flat safetensors and .pth files of
-    BasicSR and its relatives, in any published key layout. key: which of a .pth file's weights (`weights_keys`); by default the averaged
-    ones where there are both. Of a run directory, "ema" or "raw".
+    """Reads weights of a known network: our safetensors, a run directory (its model.safetensors), a model that comes with wildsr, by its
+    name, flat safetensors and .pth files of BasicSR and its relatives, in any published key layout. key: which of a .pth file's weights
+    (`weights_keys`); by default the averaged ones where there are both. Of a run directory, "ema" or "raw".
 
     Nothing in a file is run (`read`). Raises UserError naming the file for what is missing, damaged, unsafe, or of no use here, and lists
     missing, extra and mis-shaped keys; UnknownNetworkError, with the nearest layout, for weights of another network."""
@@ -173,7 +180,7 @@ def weights_keys(path: Path | str) -> list[str]:
     """The keys under which a .pth file holds weights, the one that `load` takes first; [] for other files, which hold one training's
     weights once. Raises UserError as `load` does."""
     path = Path(path)
-    if not path.is_file() or kind_of(path) == "safetensors":
+    if shipped(path) or not path.is_file() or kind_of(path) == "safetensors":
         return []
     return [key for key in read(path).groups if key in _WRAPPERS]
 

@@ -22,6 +22,8 @@ def describe(path: Path | str, key: str | None = None) -> dict[str, Any]:
     key: which of a file's weights. Raises UserError for what is missing, damaged or unsafe."""
     path = checkpoint.model_file(path, key)
     about: dict[str, Any] = {"file": str(path), "format": "", "bytes": path.stat().st_size, "file_sha256": files.sha256_file(path)}
+    if path.with_suffix(".md").is_file():
+        about["card"] = str(path.with_suffix(".md"))
     if path.suffix.lower() == ".onnx":
         return {**about, "format": "ONNX", **describe_onnx(path)}
     if _is_program(path):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from wildsr import benchmark, config, files, recipes
 from wildsr.config import Strict
@@ -23,8 +23,8 @@ class Sweep(Strict, frozen=True):
 
     recipe: str
     """A recipe's name or file, where no override names another."""
-    suite: str
-    """What the runs are measured on: a suite's name."""
+    suite: Annotated[tuple[str, ...], BeforeValidator(lambda given: [given] if isinstance(given, str) else given), Field(min_length=1)]
+    """What the runs are measured on: a suite's name, or several; table and plot are of the first, the page of all."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     set: dict[str, Any] = Field(default_factory=dict)
     """Overrides for all runs."""
@@ -107,7 +107,7 @@ def plan(sweep: Sweep, overrides: Mapping[str, Any]) -> list[Run]:
     """The runs, all points of the first seed first, each with a configuration that has been built and whose sites have been found.
 
     `overrides` come on top of the file. Raises UserError, with the run's label, for the first mistake in any of them."""
-    suite = benchmark.find_suite(sweep.suite)
+    suites = [benchmark.find_suite(name) for name in sweep.suite]
     for key in overrides:
         axes = [axis for axis, values in sweep.grid.items() if isinstance(values, list) and f"{axis}.".startswith(f"{key}.")]
         if axes or key == "seed":
@@ -118,8 +118,9 @@ def plan(sweep: Sweep, overrides: Mapping[str, Any]) -> list[Run]:
         label = f"{point.label},seed={seed}"
         try:
             training, notes = _configure({"recipe": sweep.recipe, **_flat(sweep.set), **point.overrides, **overrides}, seed)
-            if training.scale != suite.scale:
-                raise UserError(f"scale = {training.scale}, but suite {suite.name} is ×{suite.scale}")
+            for suite in suites:
+                if training.scale != suite.scale:
+                    raise UserError(f"scale = {training.scale}, but suite {suite.name} is ×{suite.scale}")
             require_sites(training)
         except UserError as error:
             message = str(error).removeprefix("--set ").removeprefix("configuration: ")

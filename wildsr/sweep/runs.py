@@ -17,7 +17,7 @@ from wildsr.train import BOOKKEEPING, TrainConfig
 
 def run(
     runs: Sequence[Run],
-    suite_name: str,
+    suite_names: Sequence[str],
     data: Sequence[Path | str],
     test: Sequence[Path],
     out: Path,
@@ -25,19 +25,21 @@ def run(
     device: str = "auto",
     console: Console | None = None,
 ) -> list[str]:
-    """Trains and measures what is not done yet, then writes sweep.jsonl, table.md, plot.png and plot.svg to `out`; returns what failed, a
-    line each. The same arguments again continue: runs lie in runs/LABEL, what was measured in bench/LABEL.
+    """Trains and measures what is not done yet, then writes to `out` sweep.jsonl, table.md, plot.png and plot.svg, of the first suite, and
+    report.html, of all suites, with the runs' curves; returns what failed, a line each. The same arguments again continue: runs lie in
+    runs/LABEL, what was measured in bench/LABEL.
 
     A run that diverges is recorded with its error, and the others go on; it is tried again, from its last save, at the next start.
     Raises UserError before the first step for pictures that cannot be used, and for runs there of another configuration or pictures."""
     console = console or Console(stderr=True)
     require_matplotlib()  # that it is missing must not come out after the last run
-    suite = benchmark.find_suite(suite_name)
+    suites = [benchmark.find_suite(name) for name in suite_names]
     inputs = {
-        (name, stem, degradation.name): sha256
-        for name, pictures in benchmark.made(test, suite).sets.items()
+        (suite.name, suite.version, name, stem, degradation.name): sha256
+        for name, pictures in benchmark.made(test, suites[0]).sets.items()
         for stem, path in pictures.items()
         for sha256 in [images.pixels_sha256(benchmark.read_hr(path))]
+        for suite in suites
         for degradation in suite.degradations
     }
     source = datasets.open(data)
@@ -57,8 +59,8 @@ def run(
     def measure(label: str, model: Path | str, weights: str | None) -> None:
         folder = out / "bench" / label
         measured.append(folder / "rows.jsonl")
-        if not _is_measured(measured[-1], label, weights, suite, inputs):
-            failed.extend(jobs.failures(jobs.bench([model], suite.name, test, folder, device=device, pictures=False, console=console)))
+        if not _is_measured(measured[-1], label, weights, inputs):
+            failed.extend(jobs.failures(jobs.bench([model], suite_names, test, folder, device=device, pictures=False, console=console)))
 
     measure(BICUBIC, BICUBIC, None)
     for i, run in enumerate(runs, 1):
@@ -78,10 +80,13 @@ def run(
     others = sorted({path.name for path in (out / "runs").iterdir() if path.is_dir()} - {run.label for run in runs})
     if others:
         say(f"{out / 'runs'} also holds {len(others)} runs that were not asked for now ({others[0]} ...): the table is without them")
-    found = records(runs, report.read_rows(measured), diverged)
+    rows = report.read_rows(measured)
+    found = records(runs, [row for row in rows if row["suite"] == suites[0].name], diverged)
     files.write_text(out / "sweep.jsonl", "".join(files.to_line(record) for record in found))
     files.write_text(out / "table.md", table(found))
     plot(found, out / "plot")
+    folders = [out / "runs" / run.label for run in runs if run.label not in diverged]
+    report.write_page(out / "report.html", measured, folders)
     return failed
 
 
@@ -115,10 +120,11 @@ def _finished(folder: Path, training: TrainConfig) -> str | None:
     return there.weights_sha256 if (there.metadata.get("config"), there.metadata.get("images_seen")) == whole else None
 
 
-def _is_measured(path: Path, label: str, weights: str | None, suite: benchmark.Suite, inputs: Mapping[tuple[str, str, str], str]) -> bool:
-    """Whether a file's rows speak of these weights, on this suite and these pictures, without a failure."""
+_PLACE = ("suite", "suite_version", "set", "image", "degradation")
+
+
+def _is_measured(path: Path, label: str, weights: str | None, inputs: Mapping[tuple[str, ...], str]) -> bool:
+    """Whether a file's rows speak of these weights, on these suites and pictures, without a failure."""
     rows = [row for row in files.read_jsonl(path) if row.get("model") == label] if path.is_file() else []
-    facts = (weights, suite.name, suite.version, None)
-    return {(row.get("set"), row.get("image"), row.get("degradation")): row.get("hr_sha256") for row in rows} == inputs and all(
-        (row.get("weights_sha256"), row.get("suite"), row.get("suite_version"), row.get("error")) == facts for row in rows
-    )
+    there = {tuple(str(row.get(key)) for key in _PLACE): row.get("hr_sha256") for row in rows}
+    return there == inputs and all((row.get("weights_sha256"), row.get("error")) == (weights, None) for row in rows)

@@ -244,7 +244,7 @@ def _within(box: Box, other: Box) -> bool:
 
 
 def load(
-    path: Path | str,
+    path: Path | str = checkpoint.DEFAULT,
     *,
     device: str = "auto",
     tile: int | None = None,
@@ -254,8 +254,8 @@ def load(
     blend: tuple[Path | str, float] | None = None,
     ensemble: bool = False,
 ) -> Model:
-    """Loads a model file, or the model of a run directory, as a callable. A file of no network known here is opened by spandrel, where it
-    is installed. key: which weights, where a .pth file holds several.
+    """Loads a model file, the model of a run directory, or one that comes with wildsr (by its name), as a callable. A file of no network
+    known here is opened by spandrel, where it is installed. key: which weights, where a .pth file holds several.
 
     tile: side in LR pixels of what is upscaled at once; None takes what suits network and device. overlap: LR pixels of context around
     a tile, where 64 are too few for a network that sees farther. precision: fp32, bf16, fp16 (not on a CPU), or auto, which is bf16 where
