@@ -337,7 +337,7 @@ def serve(
 
     limits = page.Limits(round(max_megapixels * 1e6), time_limit)
     page.serve(
-        [*model, *jobs.model_files(models)] or [Path("default")], host=host, port=port, limits=limits, device=device, browser=browser
+        [*model, *jobs.model_files(models)] or [Path(jobs.DEFAULT)], host=host, port=port, limits=limits, device=device, browser=browser
     )
 
 

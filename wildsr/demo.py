@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from wildsr import checkpoint, datasets, jobs, recipes, report
+from wildsr import datasets, jobs, recipes, report
 from wildsr.regularize import FeatureAlignment, FeatureDropout
 
 
@@ -36,9 +36,9 @@ def demo(out: Path, *, device: str = "auto", console: Console | None = None) -> 
         jobs.train(config, [training], runs[name], device=device, console=console)
 
     console.print(f"measuring on {len(datasets.HELD_OUT)} photographs held out, under eight degradations")
-    rows = jobs.bench(["bicubic", checkpoint.DEFAULT, *runs.values()], "rdsr8", [held_out], out / "bench", device=device, console=console)
+    rows = jobs.bench(["bicubic", jobs.DEFAULT, *runs.values()], "rdsr8", [held_out], out / "bench", device=device, console=console)
     photograph = held_out / "chelsea.png"
-    upscaled = jobs.upscale_files([photograph], [Path(checkpoint.DEFAULT)], out / "upscaled", overwrite=True, device=device)
+    upscaled = jobs.upscale_files([photograph], [Path(jobs.DEFAULT)], out / "upscaled", overwrite=True, device=device)
     failed = [*jobs.failures(rows), *upscaled.failed]
     page = out / "report.html"
     report.write_page(page, [out / "bench" / "rows.jsonl"], list(runs.values()), baseline="plain", title="wildsr demo")

@@ -1,5 +1,6 @@
 """Whole jobs, made of the rooms: what each verb of the command line does."""
 
+from wildsr.checkpoint import DEFAULT as DEFAULT
 from wildsr.jobs.common import model_files as model_files
 from wildsr.jobs.explaining import explain_models as explain_models
 from wildsr.jobs.measuring import Pairs as Pairs
