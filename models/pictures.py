@@ -68,7 +68,7 @@ def main() -> None:
         picture = read(path)
         if tests:
             likeness = (of_tests @ thumbnail(picture)).max(1)
-            closest.append(f"{likeness.max():.3f} {path.name} {tests[likeness.argmax()]}")
+            closest.append(f"{likeness.max():.3f} {path} {tests[likeness.argmax()]}")
             if likeness.max() > ALIKE:
                 left_out.append(closest[-1])
                 continue

@@ -126,11 +126,9 @@ def model_file(path: Path | str, key: str | None = None) -> Path:
             raise UserError(f"{path}: no {name} in this folder: name a model file or the folder of a training run")
         return path / name
     if not path.is_file():
-        raise UserError(f"{path}: no such model file" + ("" if path.name != str(path) else f" (models that come with wildsr: {_NAMES})"))
+        known = f" (models that come with wildsr: {', '.join(SHIPPED)})" if path.name == str(path) else ""
+        raise UserError(f"{path}: no such model file{known}")
     return path
-
-
-_NAMES = ", ".join(SHIPPED)
 
 
 def read(path: Path | str) -> Stored:

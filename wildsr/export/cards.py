@@ -128,10 +128,12 @@ def _recipe(found: Checkpoint) -> list[str]:
     config = told.get("config")
     lines = [f"- recipe: {told['recipe']}"] if told.get("recipe") else []
     if isinstance(config, dict):
-        names = ("steps", "batch_size", "lr_patch", "learning_rate", "seed", "ema")
+        names = ("steps", "batch_size", "lr_patch", "learning_rate", "seed", "ema", "target_usm")
         lines += [f"- {name}: {config[name]}" for name in names if name in config]
         degradation = config.get("degradation")
-        lines += [f"- degradation: {degradation['name']}"] if isinstance(degradation, dict) and "name" in degradation else []
+        if isinstance(degradation, dict) and "name" in degradation:
+            drawn = json.dumps({key: value for key, value in degradation.items() if key != "name"}, ensure_ascii=False)
+            lines.append(f"- degradation: {degradation['name']}, `{drawn}`")
     regularizers = told.get("regularizers")
     if isinstance(regularizers, list):
         shown = ", ".join(json.dumps(one, ensure_ascii=False, sort_keys=True) for one in regularizers)

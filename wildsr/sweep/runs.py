@@ -124,7 +124,9 @@ _PLACE = ("suite", "suite_version", "set", "image", "degradation")
 
 
 def _is_measured(path: Path, label: str, weights: str | None, inputs: Mapping[tuple[str, ...], str]) -> bool:
-    """Whether a file's rows speak of these weights, on these suites and pictures, without a failure."""
-    rows = [row for row in files.read_jsonl(path) if row.get("model") == label] if path.is_file() else []
+    """Whether a file's rows speak of these weights, on these suites and pictures, without a failure; rows of other suites do not count."""
+    suites = {suite for suite, *_ in inputs}
+    rows = files.read_jsonl(path) if path.is_file() else []
+    rows = [row for row in rows if row.get("model") == label and row.get("suite") in suites]
     there = {tuple(str(row.get(key)) for key in _PLACE): row.get("hr_sha256") for row in rows}
     return there == inputs and all((row.get("weights_sha256"), row.get("error")) == (weights, None) for row in rows)
