@@ -502,7 +502,9 @@ def test_a_run_that_diverges_is_recorded_and_the_others_go_on(wildsr, folders, t
     for record in records:
         bad = record["label"] in broken
         assert (record["value"] is None) == bad == bool(record["error"]) == ("at step" in str(record["error"]))
-    assert (tmp_path / "out" / "table.md").read_text() == out[:-1]
+    page = tmp_path / "out" / "report.html"
+    assert out == (tmp_path / "out" / "table.md").read_text() + f"\n{page}\n"
+    assert page.is_file()
     assert "| none | 1e+38 | 0 of 1 | – | – |" in out
     assert f"– failed, and in no mean: {broken[0]}: " in out
     assert (tmp_path / "out" / "plot.png").is_file()
