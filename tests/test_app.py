@@ -46,8 +46,8 @@ def test_models_are_offered_with_scale_and_size_and_broken_ones_are_named(model,
     assert "bad.safetensors" in refused[0]
     with pytest.raises(UserError, match=r"bad\.safetensors: empty"):
         app.offers([tmp_path / "bad.safetensors"])
-    with pytest.raises(UserError, match="no model to upscale with: add --model"):
-        app.offers([])
+    (default,), _ = app.offers([])
+    assert (default.name, default.scale) == ("default", 4)
 
 
 def test_a_picture_is_looked_at_planned_and_made(model, tmp_path, picture):
@@ -171,7 +171,6 @@ def test_what_the_page_cannot_ask_for_is_refused(model, tmp_path, picture, optio
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["app"], "no model to upscale with"),
         (["app", "--models", "MISSING"], "MISSING: no such folder"),
         (["app", "--models", "."], "holds no model"),
         (["app", "--model", "MISSING"], "MISSING: no such model file"),

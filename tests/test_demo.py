@@ -20,11 +20,11 @@ def test_the_demo_goes_the_whole_way_and_a_second_time_it_has_less_to_do(tmp_pat
     assert "dropout" in text
     assert "alignment" in text
     rows = files.read_jsonl(tmp_path / "demo" / "bench" / "rows.jsonl")
-    assert {row["model"] for row in rows} == {"bicubic", "plain", "dropout", "alignment"}
+    assert {row["model"] for row in rows} == {"bicubic", "default", "plain", "dropout", "alignment"}
     assert {row["image"] for row in rows} == {"chelsea"}
     assert not any(row["error"] for row in rows)
     weights = {row["model"]: row["weights_sha256"] for row in rows}
-    assert len(set(weights.values())) == 4
+    assert len(set(weights.values())) == 5
     assert (tmp_path / "demo" / "upscaled" / "chelsea.png").is_file()
     training = {path.stem for path in (tmp_path / "demo" / "photographs" / "training").iterdir()}
     assert len(training) == 10

@@ -336,9 +336,7 @@ def serve(
     from wildsr import jobs
 
     limits = page.Limits(round(max_megapixels * 1e6), time_limit)
-    page.serve(
-        [*model, *jobs.model_files(models)] or [Path(jobs.DEFAULT)], host=host, port=port, limits=limits, device=device, browser=browser
-    )
+    page.serve([*model, *jobs.model_files(models)], host=host, port=port, limits=limits, device=device, browser=browser)
 
 
 @app.command()

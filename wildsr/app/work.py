@@ -68,15 +68,12 @@ class Offer:
 
 
 def offers(paths: Sequence[Path]) -> tuple[list[Offer], list[str]]:
-    """The models of some files and run directories, with names that differ, and a line about each that cannot be read.
+    """The models of some files and run directories, with names that differ, and a line about each that cannot be read; of no paths, the
+    model that comes with wildsr.
 
-    Raises UserError when none can."""
-    if not paths:
-        raise UserError(
-            "no model to upscale with: add --model FILE or --models FOLDER; wildsr train makes one, wildsr demo three small ones"
-        )
+    Raises UserError when none can be read."""
     found, refused = [], []
-    for path in dict.fromkeys(map(Path, paths)):
+    for path in dict.fromkeys(map(Path, paths or [checkpoint.DEFAULT])):
         try:
             scale, size = _facts(path)
         except UserError as error:
