@@ -189,6 +189,14 @@ def test_the_notes_of_an_option_file_are_kept(tmp_path, monkeypatch):
 # ------------------------------------------------------------------------------------------------------------- the files of the papers
 
 
+def test_the_default_recipe_is_the_one_of_the_choice():
+    runs = {run.label: run.config for run in sweep.plan(sweep.read(ROOT / "sweeps" / "default.toml"), {})}
+    chosen, default = runs["training=single,seed=0"].identity(), recipes.find("default").identity()
+    assert {key for key in default if chosen[key] != default[key]} == {"recipe", "steps"}
+    assert {run.lr_patches for run in runs.values()} == {16}
+    assert len(runs) == 5
+
+
 def test_figure_2_is_what_it_says():
     asked = sweep.read(ROOT / "sweeps" / "figure2.toml")
     runs = {run.label: run.config for run in sweep.plan(asked, {})}
