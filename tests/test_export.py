@@ -3,6 +3,7 @@
 import builtins
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -355,6 +356,11 @@ def test_a_card_says_what_the_model_is_and_what_it_reached(source, tmp_path):
         "4,623 parameters",
     ):
         assert part in body
+    assert f'wildsr.load("{source.name}")' in text
+    assert f"wildsr upscale photo.jpg --model {source.name}\n" in text
+    export.convert(Path("default"), tmp_path / "default.md")  # what comes with wildsr needs no name
+    assert "wildsr.load()" in (tmp_path / "default.md").read_text()
+    assert "wildsr upscale photo.jpg\n" in (tmp_path / "default.md").read_text()
     export.convert(source, tmp_path / "bare.md")
     assert "Not measured yet." in (tmp_path / "bare.md").read_text()
 

@@ -1,6 +1,7 @@
 """Files are whole or absent, whatever happens while they are written."""
 
 import errno
+import lzma
 import os
 
 import pytest
@@ -81,3 +82,12 @@ def test_the_code_version_names_the_sources():
     version = files.code_version()
     assert version.startswith("0.")
     assert "+src." in version
+
+
+def test_records_compressed_by_xz_are_read(tmp_path):
+    path = tmp_path / "a.jsonl.xz"
+    path.write_bytes(lzma.compress('{"a": "ü"}\n{"b": 2}\n'.encode()))
+    assert files.read_jsonl(path) == [{"a": "ü"}, {"b": 2}]
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(OSError, match="not a whole xz file"):
+        files.read_jsonl(path)

@@ -1,5 +1,6 @@
 """Reading rows, what metrics are, and which models are one method."""
 
+import lzma
 import math
 import re
 
@@ -240,3 +241,14 @@ def test_other_models_stay_apart(facts):
 def test_a_method_is_called_what_its_labels_share(labels, name):
     rows = [row(), *(row(label, training="t", training_seed=i) for i, label in enumerate(labels))]
     assert methods.methods_of(rows)[-1].name == name
+
+
+def test_compressed_rows_are_read(tmp_path):
+    path = write(tmp_path, two_models())
+    rows = report.read_rows([path])
+    (tmp_path / "rows.jsonl.xz").write_bytes(lzma.compress(path.read_bytes()))
+    path.unlink()
+    assert report.read_rows([tmp_path]) == report.read_rows([tmp_path / "rows.jsonl.xz"]) == rows
+    (tmp_path / "rows.jsonl.xz").write_bytes(b"no xz")
+    with pytest.raises(UserError, match=r"rows\.jsonl\.xz: cannot be read \(not a whole xz file\)"):
+        report.read_rows([tmp_path])

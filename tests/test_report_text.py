@@ -74,6 +74,47 @@ def test_markdown_with_intervals():
     assert "plain, robust: 1 seed each, so their intervals are over pictures alone." in table
 
 
+def test_gains_over_a_method():
+    """Gains of two pictures, both +2 or both −2: intervals of no width, certain; robust's are +1 and +1 over bicubic."""
+    assert report.gains_markdown(two_models(), "bicubic").splitlines() == [
+        f"Gain over bicubic. {FACTS}",
+        "",
+        "| mean over 2 degradations | Set5 |",
+        "| --- | ---: |",
+        "| plain | ±0.00 (±0.00 … ±0.00) |",
+        "| robust | **+1.00 (+1.00 … +1.00)** |",
+        "",
+        "| each degradation, Set5 | clean | noise |",
+        "| --- | ---: | ---: |",
+        "| plain | **+2.00 (+2.00 … +2.00)** | **−2.00 (−2.00 … −2.00)** |",
+        "| robust | **+1.00 (+1.00 … +1.00)** | **+1.00 (+1.00 … +1.00)** |",
+        "",
+        "95 % intervals; bold where they exclude 0. plain, robust: 1 seed each, so their intervals are over pictures alone.",
+    ]
+
+
+def test_gains_show_who_was_asked_for_and_what_several_sets_and_seeds_give():
+    rows = [
+        *grid({"bicubic": {"clean": (10.0, 20.0)}}),
+        *grid({"bicubic": {"clean": (30.0,)}}, set="Set14"),
+        *(one | {"set": name} for name in ("Set5", "Set14") for one in seeds("plain", [{"clean": (11.0,)}, {"clean": (13.0,)}])),
+    ]
+    lines = report.gains_markdown(rows, "plain", only=["bicubic"]).splitlines()
+    assert lines[2] == "| mean over 1 degradation | Set5 | Set14 | all sets |"
+    # Set5's second picture has no counterpart: the first counts, 10 − 12; Set14: 30 − 12.
+    assert [cell.split()[0] for cell in lines[4].strip("| ").split(" | ")[1:]] == ["**−2.00†", "+18.00", "**+8.00†"]
+    with pytest.raises(UserError, match="no row is of 'plian': did you mean 'plain'"):
+        report.gains_markdown(rows, "plian")
+
+
+def test_many_degradations_have_their_mean_alone():
+    names = [f"d{i}" for i in range(40)]
+    rows = grid({"bicubic": dict.fromkeys(names, (10.0,)), "net": dict.fromkeys(names, (11.0,))}, suite="unseen")
+    table = report.gains_markdown(rows, "bicubic")
+    assert "| net | +1.00 |" in table
+    assert "d7" not in table
+
+
 def test_seeds_are_one_row():
     rows = [*grid({"bicubic": {"clean": (10.0,)}}), *seeds("plain", [{"clean": (11.0,)}, {"clean": (13.0,)}])]
     table = report.table_markdown(rows)

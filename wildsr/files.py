@@ -1,8 +1,10 @@
 """Files that are whole or absent, records that survive a crash, and names for bytes."""
 
 import contextlib
+import errno
 import hashlib
 import json
+import lzma
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -128,8 +130,14 @@ def append_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
-    """Reads records; a line that a crash cut short is passed over."""
-    lines = [line for line in Path(path).read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
+    """Reads records, of a file compressed by xz too (.xz); a line that a crash cut short is passed over. Raises OSError naming `path`."""
+    data = Path(path).read_bytes()
+    if Path(path).suffix == ".xz":
+        try:
+            data = lzma.decompress(data)
+        except lzma.LZMAError as error:
+            raise OSError(errno.EINVAL, "not a whole xz file", str(path)) from error
+    lines = [line for line in data.decode("utf-8", errors="replace").replace("\r\n", "\n").split("\n") if line.strip()]
     with contextlib.suppress(json.JSONDecodeError):
         # All at once, records share their keys, which halves the memory of hundreds of thousands.
         found = json.loads(f"[{','.join(lines)}]")

@@ -12,6 +12,7 @@ from wildsr.checkpoint.reading import weights_keys as weights_keys
 from wildsr.checkpoint.shipped import DEFAULT as DEFAULT
 from wildsr.checkpoint.shipped import SHIPPED as SHIPPED
 from wildsr.checkpoint.shipped import shipped as shipped
+from wildsr.checkpoint.shipped import shipped_as as shipped_as
 from wildsr.checkpoint.state import load_state as load_state
 from wildsr.checkpoint.state import save_state as save_state
 from wildsr.checkpoint.weights import Checkpoint as Checkpoint

@@ -12,6 +12,11 @@ DEFAULT = "default"
 """The one that is taken where none is named: ×4, for photographs."""
 
 
+def shipped_as(file: Path) -> str | None:
+    """The name by which a file comes with wildsr; None of any other file."""
+    return next((name for name, path in SHIPPED.items() if path == file), None)
+
+
 def shipped(path: Path | str) -> Path | None:
     """The file of a model that comes with wildsr, when a path is its name; else None."""
     return SHIPPED.get(str(path))

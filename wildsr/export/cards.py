@@ -70,6 +70,8 @@ def write_card(target: Path, found: Checkpoint, about: About, model: Path, table
     its limits. Returns what was done, a line each."""
     config, known = found.network, facts(found.network)
     net = checkpoint.build(found)
+    name = checkpoint.shipped_as(model) or readable(model.name)
+    load, option = ("", "") if name == checkpoint.DEFAULT else (f'"{name}"', f" --model {name}")
     tags = ["super-resolution", "image-super-resolution", f"x{config.scale}", config.name, *about.tags]
     front = {
         "license": about.license.lower() or "unknown",
@@ -95,12 +97,12 @@ def write_card(target: Path, found: Checkpoint, about: About, model: Path, table
         "```python",
         "import wildsr",
         "",
-        f'model = wildsr.load("{readable(model.name)}")',
+        f"model = wildsr.load({load})",
         "larger = model(picture)  # a Pillow image, a NumPy array or a tensor; the same kind comes back",
         "```",
         "",
         "```",
-        f"wildsr upscale photo.jpg --model {readable(model.name)}",
+        f"wildsr upscale photo.jpg{option}",
         "```",
         "",
         f"Other programs: {known.obstacle or 'the file opens in spandrel, chaiNNer and ComfyUI (models/upscale_models)'}.",

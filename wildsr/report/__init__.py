@@ -4,5 +4,6 @@ from wildsr.report.pages import page as page
 from wildsr.report.pages import write_page as write_page
 from wildsr.report.tables import read_rows as read_rows
 from wildsr.report.tables import summarize as summarize
+from wildsr.report.text import gains_markdown as gains_markdown
 from wildsr.report.text import table_latex as table_latex
 from wildsr.report.text import table_markdown as table_markdown

@@ -64,7 +64,8 @@ otherwise, and tips single pixels. The first counts."""
 
 
 def read_rows(paths: Sequence[Path]) -> list[Row]:
-    """Reads the rows of one or more `rows.jsonl` (a folder stands for the `rows.jsonl` in it), each measurement once.
+    """Reads the rows of one or more `rows.jsonl`, which may be compressed (`rows.jsonl.xz`; a folder stands for the one in it), each
+    measurement once.
 
     Raises UserError naming the file: missing, empty, a key that lacks or has a wrong type, and rows that cannot be compared: another
     scale or seed, another version of one suite or protocol of one metric in it, one label for two weights, another input or ground truth,
@@ -87,8 +88,12 @@ def read_rows(paths: Sequence[Path]) -> list[Row]:
 
 
 def rows_file(path: Path) -> Path:
-    """A file of rows; a folder stands for the `rows.jsonl` in it."""
-    return Path(path) / "rows.jsonl" if Path(path).is_dir() else Path(path)
+    """A file of rows; a folder stands for the `rows.jsonl` in it, or for a `rows.jsonl.xz`."""
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    compressed = path / "rows.jsonl.xz"
+    return compressed if compressed.is_file() and not (path / "rows.jsonl").is_file() else path / "rows.jsonl"
 
 
 def read_records(path: Path) -> list[Row]:

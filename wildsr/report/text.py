@@ -5,11 +5,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from wildsr.config import nearest
+from wildsr.errors import UserError
 from wildsr.report.charts import BAR_CHART
 from wildsr.report.grids import BETTER
-from wildsr.report.methods import Cell, Grid, methods_of, seeds_notes
+from wildsr.report.methods import Cell, Grid, Method, bounds, methods_of, named, seeds_notes
 from wildsr.report.published import SOURCE, published
-from wildsr.report.tables import Row, Summary, distinct, require_measured, show, signed, summaries, summarize
+from wildsr.report.tables import Row, Summary, distinct, plural, require_measured, show, signed, summaries, summarize
 
 
 def table_markdown(
@@ -30,6 +32,57 @@ def table_latex(rows: Sequence[Row], metric: str | None = None, space: str = "rg
 
     Parameters and errors as for `table_markdown`; intervals are written as what is to be added and taken away."""
     return "\n".join(line for grid in _grids(rows, metric, space) for line in _latex(grid, rows, intervals, beside))
+
+
+def gains_markdown(rows: Sequence[Row], over: str, metric: str | None = None, space: str = "rgb", *, only: Sequence[str] = ()) -> str:
+    """Markdown: for each suite the gains over one method, with 95 % intervals, bold where an interval excludes 0: the mean over all
+    degradations for each set and for all, and, where few enough stand side by side, each degradation over all sets.
+
+    over: a model's or a method's name. only: the models or methods to show, in this order; by default all others. metric and space as for
+    `table_markdown`. Raises UserError as that does, and for methods that no row has."""
+    found: list[str] = []
+    for grid in _grids(rows, metric, space):
+        base = _method(grid, over)
+        names = [_method(grid, name) for name in only] or [name for name in grid.names if name != base]
+        labels = {method.name: _plain(_label(method)) for method in grid.methods}
+        sets, single = _sets(grid), len(grid.summary.sets) == 1
+        places: list[tuple[str, str | None, str | None]] = [(name or "all sets", name, None) for name in sets]
+        tables = [places]
+        if len(grid.summary.degradations) <= BAR_CHART:
+            tables.append([(name, None, name) for name in grid.summary.degradations])
+        heads = [
+            f"mean over {plural(len(grid.summary.degradations), 'degradation')}",
+            f"each degradation, {sets[0] if single else 'all sets'}",
+        ]
+        found += [_plain(f"Gain over {base}. {_facts(grid, rows)}"), ""]
+        for head, columns in zip(heads, tables, strict=False):
+            found += [f"| {_plain(head)} | " + " | ".join(_plain(word) for word, _, _ in columns) + " |"]
+            found += ["| --- |" + " ---: |" * len(columns)]
+            cells = {name: [grid.cell(name, of_set, degradation, base) for _, of_set, degradation in columns] for name in names}
+            found += [f"| {labels[name]} | " + " | ".join(_gain(cell, grid) for cell in cells[name]) + " |" for name in names] + [""]
+        shown = [method for method in grid.methods if method.name in (base, *names)]
+        found += [_plain(" ".join(f"95 % intervals; bold where they exclude 0. {seeds_notes(shown)}.".split())), ""]
+    return "\n".join(found)
+
+
+def _method(grid: Grid, name: str) -> str:
+    method = named(name, grid.methods)
+    if method is None:
+        raise UserError(f"no row is of {name!r}: {nearest(name, grid.names)}")
+    return method.name
+
+
+def _gain(cell: Cell, grid: Grid) -> str:
+    metric = grid.summary.metric
+    text = signed(cell.mean, metric) + "†" * (not cell.complete)
+    if cell.low is None:
+        return text
+    text += f" ({bounds(cell, metric, gain=True)})"
+    return f"**{text}**" if cell.certain else text
+
+
+def _label(method: Method) -> str:
+    return f"{method.name} ({method.seeds})" if len(method.models) > 1 else method.name
 
 
 def _grids(rows: Sequence[Row], metric: str | None, space: str) -> list[Grid]:
@@ -63,9 +116,8 @@ def _lines(grid: Grid, of_set: str | None, columns: Sequence[str | None], beside
     lines = []
     for method in grid.methods:
         cells = [grid.cell(method.name, of_set, column) for column in columns]
-        seeds = f" ({method.seeds})" if len(method.models) > 1 else ""
         texts = [(show(cell.mean, metric) + "†" * (not cell.complete), cell) for cell in cells]
-        lines.append(_Line(method.name + seeds, texts, [method.name in leads[column] for column in columns]))
+        lines.append(_Line(_label(method), texts, [method.name in leads[column] for column in columns]))
     sets = grid.summary.sets if of_set is None else [of_set]
     for one in published(grid.summary, sets) if beside else ():
         means = [one.mean(sets, grid.summary.degradations if column is None else [column]) for column in columns]
