@@ -230,6 +230,7 @@ def test_other_models_stay_apart(facts):
     ("labels", "name"),
     [
         (["plain-seed0", "plain-seed1"], "plain"),
+        (["training=plain,seed=0", "training=plain,seed=1"], "training=plain"),
         (["seed0-plain", "seed1-plain"], "plain"),
         (["p0.5_s1", "p0.5_s2"], "p0.5"),
         (["net10", "net11"], "net"),

@@ -10,8 +10,8 @@ import numpy as np
 from wildsr.report.statistics import Bootstrap, interval
 from wildsr.report.tables import Row, Summary, models_of, plural, show, signed
 
-LEFT_OVER = re.compile(r"(?:[-_. ]+s?|[-_. ]*seed[-_. ]*)$", re.IGNORECASE)
-"""What may hang on the common part of "plain-seed0" and "plain-seed1"."""
+LEFT_OVER = re.compile(r"(?:[-_., ]+s?|[-_., ]*seed[-_.= ]*)$", re.IGNORECASE)
+"""What may hang on the common part of "plain-seed0" and "plain-seed1", or of a sweep's "training=plain,seed=0" and its sisters."""
 
 
 @dataclass(frozen=True)

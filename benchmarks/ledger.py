@@ -1,0 +1,285 @@
+"""What stands in docs/results.md: keeps the rows and runs that it speaks of, and makes its tables, cards and pages from them.
+
+    python benchmarks/ledger.py keep NAME BENCH... --run RUN... --machine TEXT --command TEXT     into results/NAME
+    python benchmarks/ledger.py write                                                           all tables, cards and pages anew
+
+A table of docs/results.md stands between two comments, the first of which says what it is of:
+
+    <!-- made: values NAME suite=rdsr8 -->           means, with what papers have published
+    <!-- made: gains NAME suite=rdsr8 over=plain -->   gains with intervals; only=a,b shows those alone
+    <!-- made: aims NAME suite=rdsr8 model=a sets=Set14 noise=1.5 -->   gains over bicubic beside what was aimed at
+    <!-- made: trainings NAME -->                    a line for each training, with its weights' hash
+    <!-- /made -->
+
+`values` and `gains` also take metric=psnr-high-y. Everything else in the document is written by hand."""
+
+import argparse
+import json
+import lzma
+import re
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from wildsr import checkpoint, config, files, recipes, report
+from wildsr.errors import UserError
+from wildsr.report.runs import Run, read_run, smooth
+from wildsr.train import TrainConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENT, KEPT = ROOT / "docs" / "results.md", ROOT / "results"
+DECIMALS = 4
+"""Of kept values: far below what another machine's rounding does."""
+BLOCK = re.compile(r"(<!-- made: (?P<asked>[^\n]*?) -->\n)(?P<body>.*?)(<!-- /made -->)", re.DOTALL)
+PAGE = 3_000_000
+"""Bytes of the largest page that is kept."""
+
+
+# Keeping
+
+
+def keep(
+    name: str,
+    benches: Sequence[Path],
+    runs: Sequence[Path],
+    *,
+    machine: str,
+    command: str,
+    metrics: Sequence[str] = (),
+    into: Path = KEPT,
+) -> Path:
+    """Copies rows, compressed and rounded to `DECIMALS`, and of each run its configuration, its log and the hash of its weights. What a
+    sweep of one axis calls "training=plain,seed=0" becomes "plain-seed0".
+
+    metrics: those whose rows are kept; by default all."""
+    rows = [row for row in report.read_rows(benches) if not metrics or row["metric"] in metrics]
+    for row in rows:
+        row["model"] = short(row["model"])
+        row["value"] = row["value"] if row["value"] is None else round(row["value"], DECIMALS)
+    folder = into / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    files.write_bytes(folder / "rows.jsonl.xz", lzma.compress("".join(map(files.to_line, rows)).encode(), preset=9))
+    for run in runs:
+        there = folder / "runs" / short(run.resolve().name)
+        there.mkdir(parents=True)
+        for part in ("config.json", "log.jsonl", "run.json"):
+            shutil.copyfile(run / part, there / part)
+        weights = checkpoint.load(run)
+        card = {"weights_sha256": weights.weights_sha256, "images_seen": weights.metadata["images_seen"]}
+        files.write_text(there / "weights.json", files.to_json(card))
+    files.write_text(folder / "facts.json", files.to_json({"machine": machine, "command": command}))
+    return folder
+
+
+def short(label: str) -> str:
+    """A label without the name of a sweep's only axis."""
+    return re.sub(r"^[\w.]+=([^,=]+),seed=(\d+)$", r"\1-seed\2", label)
+
+
+# Making
+
+
+def values(folder: Path, suite: str, metric: str | None = None) -> str:
+    """Means by set and degradation."""
+    return report.table_markdown(_rows(folder, suite), *_metric(metric))
+
+
+def gains(folder: Path, suite: str, over: str, only: str = "", metric: str | None = None) -> str:
+    """Gains over a method, with intervals."""
+    return report.gains_markdown(_rows(folder, suite), over, *_metric(metric), only=list(filter(None, only.split(","))))
+
+
+def aims(folder: Path, suite: str, model: str, sets: str, **wanted: str) -> str:
+    """A model's gains over bicubic beside what was aimed at, in dB of RGB PSNR; bold where it is reached."""
+    means: dict[tuple[str, str, str], list[float]] = {}
+    for row in _rows(folder, suite):
+        if (row["metric"], row["space"]) == ("psnr", "rgb"):
+            means.setdefault((row["set"], row["degradation"], row["model"]), []).append(row["value"])
+    lines = [f"| gain over bicubic, dB | {' | '.join(wanted)} |", f"| --- |{' ---: |' * len(wanted)}"]
+    lines.append(f"| aim | {' | '.join(f'{float(aim):+.2f}' for aim in wanted.values())} |")
+    for name in sets.split(","):
+        found = []
+        for degradation, aim in wanted.items():
+            ours, plain = (means[name, degradation, one] for one in (model, "bicubic"))
+            gain = sum(ours) / len(ours) - sum(plain) / len(plain)
+            found.append(f"**{gain:+.2f}**" if round(gain, 2) >= float(aim) else f"{gain:+.2f}")
+        lines.append(f"| {name} | {' | '.join(found)} |")
+    return "\n".join(lines)
+
+
+def _rows(folder: Path, suite: str) -> list[dict[str, Any]]:
+    rows = [row for row in report.read_rows([folder]) if row["suite"] == suite]
+    if not rows:
+        raise UserError(f"{folder}: no row of suite {suite!r}")
+    return rows
+
+
+def _metric(text: str | None) -> tuple[str | None, str]:
+    name, _, space = (text or "-rgb").rpartition("-")
+    return name or None, space
+
+
+def trainings(folder: Path) -> str:
+    """A line for each training."""
+    lines = [
+        "| training | parameters | steps × LR patches | minutes | loss, last tenth | weights (SHA-256) |",
+        "| --- | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for run in runs_of(folder):
+        card = _card(run)
+        lines.append(
+            f"| [{card['name']}](../results/{folder.name}/trainings.md) | {card['parameters']:,} | {card['steps']:,} × {card['patches']} | "
+            f"{card['minutes']:.3g} | {card['loss']:.5f} | `{card['weights'][:12]}` |"
+        )
+    facts = files.read_json(folder / "facts.json")
+    return "\n".join([*lines, "", f"Machine: {facts['machine']}. Minutes are those in steps, beside other work.", ""])
+
+
+def cards(folder: Path) -> str:
+    """A card for each training of a folder."""
+    facts = files.read_json(folder / "facts.json")
+    parts = [
+        f"# The trainings of {folder.name}",
+        "Made by `python benchmarks/ledger.py write` from what is kept beside this file.",
+        f"```\n{facts['command']}\n```",
+        f"Machine: {facts['machine']}.",
+    ]
+    for run in runs_of(folder):
+        card = _card(run)
+        lines = {
+            "Recipe and seed": f"{card['recipe']}, seed {card['seed']}",
+            "Network": f"{card['network']}, {card['parameters']:,} parameters",
+            "Regularisers": card["regularizers"],
+            "Steps": f"{card['steps']:,} of {card['patches']} LR patches, {card['precision']}",
+            "Time in steps": f"{card['minutes']:.3g} minutes, beside other work",
+            "Code": card["code"],
+            "Pictures": f"fingerprint `{card['pictures']}`",
+            "Weights": f"SHA-256 `{card['weights']}`",
+            "Everything else": f"[config.json](runs/{card['folder']}/config.json), [log.jsonl](runs/{card['folder']}/log.jsonl)",
+        }
+        table = "\n".join(["| | |", "| --- | --- |", *(f"| {what} | {value} |" for what, value in lines.items())])
+        parts += [f"## {card['name']}", table, f"![Pixel loss over the steps](runs/{card['folder']}/curve.svg)"]
+    return "\n\n".join(parts) + "\n"
+
+
+def runs_of(folder: Path) -> list[Path]:
+    """The kept trainings of a folder, by name."""
+    return sorted(path for path in (folder / "runs").glob("*") if path.is_dir())
+
+
+def _card(run: Path) -> dict[str, Any]:
+    training = config.build(TrainConfig, files.read_json(run / "config.json"), str(run))
+    facts, weights, log = files.read_json(run / "run.json"), files.read_json(run / "weights.json"), files.read_jsonl(run / "log.jsonl")
+    losses = read_run(run).losses["pixel"]
+    last = [loss for step, loss in losses if step > 0.9 * losses[-1][0]]
+    starts = [record for record in log if record["event"] == "start"]
+    network = training.network.model_dump()
+    return {
+        "name": run.name,
+        "folder": run.name,
+        "recipe": training.recipe,
+        "seed": training.seed,
+        "network": f"{network.pop('name')} ({', '.join(f'{key} {value}' for key, value in network.items())})",
+        "parameters": recipes.cost(training).parameters,
+        "regularizers": ", ".join(json.dumps(one.model_dump()) for one in training.regularizers) or "none",
+        "steps": weights["images_seen"] // training.batch_size,
+        "patches": training.lr_patches,
+        "precision": " and ".join(dict.fromkeys(f"{start['precision']} on {start['device']}, {start['torch']}" for start in starts)),
+        "minutes": minutes_of(log),
+        "loss": sum(last) / len(last),
+        "code": ", ".join(dict.fromkeys(segment["code_version"] for segment in facts["segments"])),
+        "pictures": facts["data_fingerprint"],
+        "weights": weights["weights_sha256"],
+    }
+
+
+def minutes_of(log: Sequence[dict[str, Any]]) -> float:
+    """The time that steps took, which are logged as means since the last record; what a resumed run did twice counts twice."""
+    at, seconds = 0, 0.0
+    for record in log:
+        if record["event"] == "start":
+            at = record["first_step"]
+        elif record["event"] == "step":
+            seconds += (record["step"] - at) * sum(record["seconds"].values())
+            at = record["step"]
+    return seconds / 60
+
+
+WIDTH, HEIGHT, LEFT, BELOW = 480, 160, 60, 24
+
+
+def curve(run: Run) -> str:
+    """The pixel loss as an SVG picture, smoothed, on an axis from the lowest to the highest value."""
+    points = smooth(run.losses["pixel"])
+    low, high, end = min(value for _, value in points), max(value for _, value in points), points[-1][0]
+    across, down = WIDTH - LEFT - 10, HEIGHT - BELOW - 10
+    places = " ".join(f"{LEFT + across * step / end:.1f},{10 + down * (high - value) / (high - low or 1):.1f}" for step, value in points)
+    words = [(LEFT - 6, 16, "end", f"{high:.4f}"), (LEFT - 6, 10 + down, "end", f"{low:.4f}")]
+    words += [(LEFT, HEIGHT - 6, "start", "step 0"), (WIDTH - 10, HEIGHT - 6, "end", f"{end:,}")]
+    texts = "".join(f'<text x="{x}" y="{y}" text-anchor="{anchor}">{word}</text>' for x, y, anchor, word in words)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" font-family="sans-serif" font-size="11" fill="#667">'
+        f'<rect x="{LEFT}" y="10" width="{across}" height="{down}" fill="none" stroke="#ccd"/>'
+        f'<polyline points="{places}" fill="none" stroke="#0a6ebd" stroke-width="1.5"/>{texts}</svg>\n'
+    )
+
+
+KINDS: dict[str, Callable[..., str]] = {"values": values, "gains": gains, "aims": aims, "trainings": trainings}
+
+
+def made(document: str, kept: Path = KEPT) -> str:
+    """A document with every block between its comments made anew. Raises UserError for a block that asks for what is not there."""
+
+    def block(match: re.Match[str]) -> str:
+        kind, name, *rest = match["asked"].split()
+        if kind not in KINDS:
+            raise UserError(f"<!-- made: {match['asked']} -->: {config.nearest(kind, KINDS)}")
+        body = KINDS[kind](kept / name, **dict(part.split("=", 1) for part in rest))
+        return f"{match[1]}{body.strip()}\n{match[4]}"
+
+    return BLOCK.sub(block, document)
+
+
+def write() -> None:
+    """Makes everything anew."""
+    for folder in sorted(path for path in KEPT.iterdir() if path.is_dir()):
+        for run in runs_of(folder):
+            files.write_text(run / "curve.svg", curve(read_run(run)))
+        if runs_of(folder):
+            files.write_text(folder / "trainings.md", cards(folder))
+        page = report.page([folder], runs_of(folder), title=f"wildsr: {folder.name}")
+        if len(page.encode()) > PAGE:
+            raise UserError(f"{folder}: the page would have {len(page.encode()):,} bytes; {PAGE:,} are kept at most")
+        files.write_text(folder / "report.html", page)
+        print(folder.relative_to(ROOT))
+    files.write_text(DOCUMENT, made(DOCUMENT.read_text(encoding="utf-8")))
+    print(DOCUMENT.relative_to(ROOT))
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    keeping = verbs.add_parser("keep")
+    keeping.add_argument("name")
+    keeping.add_argument("benches", nargs="+", type=Path)
+    keeping.add_argument("--run", nargs="*", type=Path, default=[], dest="runs")
+    keeping.add_argument("--machine", required=True)
+    keeping.add_argument("--command", required=True)
+    keeping.add_argument("--metrics", nargs="*", default=[])
+    verbs.add_parser("write")
+    asked = vars(parser.parse_args())
+    try:
+        if asked.pop("verb") == "write":
+            write()
+        else:
+            print(keep(**asked))
+    except UserError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Kept results: what is written down is what their rows and logs say."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from bench_rows import two_models, write
+
+from wildsr import checkpoint, files, jobs, report
+from wildsr.errors import UserError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import ledger
+
+KEPT = sorted(path for path in ledger.KEPT.iterdir() if path.is_dir())
+
+
+def test_every_table_of_the_document_is_what_its_rows_say():
+    document = ledger.DOCUMENT.read_text(encoding="utf-8")
+    blocks = [match["asked"] for match in ledger.BLOCK.finditer(document)]
+    assert len(blocks) == document.count("<!-- made:") == document.count("<!-- /made -->")
+    assert {asked.split()[1] for asked in blocks} == {folder.name for folder in KEPT}
+    assert ledger.made(document) == document
+
+
+@pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
+def test_what_is_kept_is_whole(folder: Path):
+    """Plain resizing stands beside every model, and cards and curves are those of the logs."""
+    rows = report.read_rows([folder])
+    assert "bicubic" in {row["model"] for row in rows}
+    assert files.read_json(folder / "facts.json").keys() == {"machine", "command"}
+    runs = ledger.runs_of(folder)
+    if runs:
+        assert (folder / "trainings.md").read_text(encoding="utf-8") == ledger.cards(folder)
+    for run in runs:
+        assert (run / "curve.svg").read_text(encoding="utf-8") == ledger.curve(ledger.read_run(run))
+    assert "<title>" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_shipped_weights_are_those_that_were_measured():
+    shipped = checkpoint.load("default").weights_sha256
+    assert shipped in {row["weights_sha256"] for row in report.read_rows([ledger.KEPT / "default"])}
+
+
+@pytest.fixture
+def kept(tmp_path, pictures, tiny) -> Path:
+    """A tiny training and two models' rows."""
+    jobs.train(tiny, [pictures], tmp_path / "plain-seed0", device="cpu")
+    rows = [row | {"value": row["value"] + 0.00001234} for row in two_models()]
+    rows += [rows[0] | {"metric": "ssim", "protocol": "ssim-rgb-crop4-uint8/1"}]
+    bench = write(tmp_path / "bench", rows).parent
+    facts = {"machine": "M 1", "command": "make it"}
+    return ledger.keep("few", [bench], [tmp_path / "plain-seed0"], **facts, metrics=["psnr"], into=tmp_path / "kept")
+
+
+def test_keeping(kept, tmp_path, tiny):
+    rows = report.read_rows([kept])
+    assert {row["metric"] for row in rows} == {"psnr"}
+    assert rows[0]["value"] == 22.0
+    assert files.read_json(kept / "facts.json") == {"machine": "M 1", "command": "make it"}
+    there = checkpoint.load(tmp_path / "plain-seed0")
+    weights = {"weights_sha256": there.weights_sha256, "images_seen": tiny.steps * tiny.batch_size}
+    assert files.read_json(kept / "runs" / "plain-seed0" / "weights.json") == weights
+
+
+def test_labels_of_sweeps_lose_their_only_axis():
+    assert ledger.short("training=two-view,seed=12") == "two-view-seed12"
+    for label in ("plain-seed0", "a=b,c=d,seed=0", "bicubic"):
+        assert ledger.short(label) == label
+
+
+def test_cards_say_what_ran(kept, tiny):
+    text = ledger.cards(kept)
+    for said in ("make it", "Machine: M 1.", f"seed {tiny.seed}", f"{tiny.steps} of {tiny.lr_patches} LR patches", "fp32 on cpu"):
+        assert said in text, said
+    line = ledger.trainings(kept).splitlines()[2]
+    assert "[plain-seed0]" in line
+    assert f"{tiny.steps} × {tiny.lr_patches}" in line
+    assert files.read_json(kept / "runs" / "plain-seed0" / "weights.json")["weights_sha256"][:12] in line
+
+
+def test_time_in_steps_is_the_sum_of_what_was_logged():
+    def step(at: int, seconds: float):
+        return {"event": "step", "step": at, "seconds": {"data": seconds / 4, "network": 3 * seconds / 4}}
+
+    log = [{"event": "start", "first_step": 0}, step(10, 1.0), step(20, 2.0), {"event": "start", "first_step": 10}, step(20, 3.0)]
+    assert ledger.minutes_of(log) == pytest.approx((10 * 1 + 10 * 2 + 10 * 3) / 60)
+
+
+def test_a_curve_goes_from_its_highest_to_its_lowest_value():
+    run = ledger.Run("a", "", {"pixel": [(step, 1.0 - step / 100) for step in range(0, 100, 10)]}, {})
+    points = [tuple(map(float, pair.split(","))) for pair in re.findall(r"[\d.]+,[\d.]+", ledger.curve(run))]
+    across = ledger.WIDTH - ledger.LEFT - 10
+    assert points[0] == (ledger.LEFT, 10)
+    assert points[-1] == (ledger.LEFT + across, ledger.HEIGHT - ledger.BELOW)
+
+
+def test_blocks_are_made_anew_and_the_rest_stays(kept):
+    document = "# A\n<!-- made: values few suite=rdsr8 -->\nold\n<!-- /made -->\nkept *as it is*\n"
+    made = ledger.made(document + "<!-- made: trainings few -->\n<!-- /made -->\n", kept.parent)
+    assert "old" not in made
+    assert "| robust | 22.00 | 20.00 | 21.00 |" in made
+    assert "kept *as it is*" in made
+    assert ledger.made(made, kept.parent) == made
+    assert "| robust | **+1.00" in ledger.made("<!-- made: gains few suite=rdsr8 over=bicubic -->\n<!-- /made -->", kept.parent)
+    aims = ledger.made("<!-- made: aims few suite=rdsr8 model=robust sets=Set5 noise=1 clean=1.01 -->\n<!-- /made -->", kept.parent)
+    assert aims.splitlines()[1:5] == [
+        "| gain over bicubic, dB | noise | clean |",
+        "| --- | ---: | ---: |",
+        "| aim | +1.00 | +1.01 |",
+        "| Set5 | **+1.00** | +1.00 |",
+    ]
+    for asked, said in {"valus few suite=rdsr8": "did you mean 'values'", "values few suite=unseen": "no row of suite 'unseen'"}.items():
+        with pytest.raises(UserError, match=said):
+            ledger.made(f"<!-- made: {asked} -->\n<!-- /made -->", kept.parent)
