@@ -77,7 +77,7 @@ def test_markdown_with_intervals():
 def test_gains_over_a_method():
     """Gains of two pictures, both +2 or both −2: intervals of no width, certain; robust's are +1 and +1 over bicubic."""
     assert report.gains_markdown(two_models(), "bicubic").splitlines() == [
-        f"Gain over bicubic. {FACTS}",
+        f"Gain over bicubic, bold where its interval excludes 0. {FACTS}",
         "",
         "| mean over 2 degradations | Set5 |",
         "| --- | ---: |",
@@ -89,7 +89,7 @@ def test_gains_over_a_method():
         "| plain | **+2.00 (+2.00 … +2.00)** | **−2.00 (−2.00 … −2.00)** |",
         "| robust | **+1.00 (+1.00 … +1.00)** | **+1.00 (+1.00 … +1.00)** |",
         "",
-        "95 % intervals; bold where they exclude 0. plain, robust: 1 seed each, so their intervals are over pictures alone.",
+        "95 % intervals. plain, robust: 1 seed each, so their intervals are over pictures alone.",
     ]
 
 
@@ -103,6 +103,9 @@ def test_gains_show_who_was_asked_for_and_what_several_sets_and_seeds_give():
     assert lines[2] == "| mean over 1 degradation | Set5 | Set14 | all sets |"
     # Set5's second picture has no counterpart: the first counts, 10 − 12; Set14: 30 − 12.
     assert [cell.split()[0] for cell in lines[4].strip("| ").split(" | ")[1:]] == ["**−2.00†", "+18.00", "**+8.00†"]
+    failed = [row("plain-seed0", "c", value=None, error="broken", training="plain", training_seed=0)]
+    assert "† mean over fewer pictures, as the model failed: plain-seed0 on Set5 clean" in report.gains_markdown([*rows, *failed], "plain")
+    assert report.gains_markdown(grid({"bicubic": {"clean": (1.0, 2.0)}}), "bicubic").endswith("95 % intervals.\n"), "nobody was trained"
     with pytest.raises(UserError, match="no row is of 'plian': did you mean 'plain'"):
         report.gains_markdown(rows, "plian")
 

@@ -131,13 +131,12 @@ def append_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
     """Reads records, of a file compressed by xz too (.xz); a line that a crash cut short is passed over. Raises OSError naming `path`."""
-    data = Path(path).read_bytes()
-    if Path(path).suffix == ".xz":
-        try:
-            data = lzma.decompress(data)
-        except lzma.LZMAError as error:
-            raise OSError(errno.EINVAL, "not a whole xz file", str(path)) from error
-    lines = [line for line in data.decode("utf-8", errors="replace").replace("\r\n", "\n").split("\n") if line.strip()]
+    opened = lzma.open if Path(path).suffix == ".xz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8", errors="replace") as file:
+            lines = [line for line in file.read().split("\n") if line.strip()]
+    except (lzma.LZMAError, EOFError) as error:
+        raise OSError(errno.EINVAL, "not a whole xz file", str(path)) from error
     with contextlib.suppress(json.JSONDecodeError):
         # All at once, records share their keys, which halves the memory of hundreds of thousands.
         found = json.loads(f"[{','.join(lines)}]")

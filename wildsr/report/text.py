@@ -40,36 +40,31 @@ def gains_markdown(rows: Sequence[Row], over: str, metric: str | None = None, sp
 
     over: a model's or a method's name. only: the models or methods to show, in this order; by default all others. metric and space as for
     `table_markdown`. Raises UserError as that does, and for methods that no row has."""
-    found: list[str] = []
-    for grid in _grids(rows, metric, space):
-        base = _method(grid, over)
-        names = [_method(grid, name) for name in only] or [name for name in grid.names if name != base]
-        labels = {method.name: _plain(_label(method)) for method in grid.methods}
-        sets, single = _sets(grid), len(grid.summary.sets) == 1
-        places: list[tuple[str, str | None, str | None]] = [(name or "all sets", name, None) for name in sets]
-        tables = [places]
+    lines: list[str] = []
+    for whole in _grids(rows, metric, space):
+        base = _method(whole, over)
+        shown = [_method(whole, name) for name in only] or [method for method in whole.methods if method != base]
+        grid = Grid(whole.summary, [base, *shown])
+        of_sets: list[tuple[str, str | None, str | None]] = [(name or "all sets", name, None) for name in _sets(grid)]
+        heads = {f"mean over {plural(len(grid.summary.degradations), 'degradation')}": of_sets}
         if len(grid.summary.degradations) <= BAR_CHART:
-            tables.append([(name, None, name) for name in grid.summary.degradations])
-        heads = [
-            f"mean over {plural(len(grid.summary.degradations), 'degradation')}",
-            f"each degradation, {sets[0] if single else 'all sets'}",
-        ]
-        found += [_plain(f"Gain over {base}. {_facts(grid, rows)}"), ""]
-        for head, columns in zip(heads, tables, strict=False):
-            found += [f"| {_plain(head)} | " + " | ".join(_plain(word) for word, _, _ in columns) + " |"]
-            found += ["| --- |" + " ---: |" * len(columns)]
-            cells = {name: [grid.cell(name, of_set, degradation, base) for _, of_set, degradation in columns] for name in names}
-            found += [f"| {labels[name]} | " + " | ".join(_gain(cell, grid) for cell in cells[name]) + " |" for name in names] + [""]
-        shown = [method for method in grid.methods if method.name in (base, *names)]
-        found += [_plain(" ".join(f"95 % intervals; bold where they exclude 0. {seeds_notes(shown)}.".split())), ""]
-    return "\n".join(found)
+            heads[f"each degradation, {of_sets[-1][0]}"] = [(name, None, name) for name in grid.summary.degradations]
+        lines += [_plain(f"Gain over {base.name}, bold where its interval excludes 0. {_facts(grid, rows)}"), ""]
+        for head, columns in heads.items():
+            lines += [f"| {_plain(head)} | {' | '.join(_plain(word) for word, _, _ in columns)} |", "| --- |" + " ---: |" * len(columns)]
+            for method in shown:
+                cells = [_gain(grid.cell(method.name, of_set, degradation, base.name), grid) for _, of_set, degradation in columns]
+                lines.append(f"| {_plain(_label(method))} | {' | '.join(cells)} |")
+            lines.append("")
+        lines += [part for note in _notes(grid, beside=False, intervals=True) for part in (_plain(note), "")]
+    return "\n".join(lines)
 
 
-def _method(grid: Grid, name: str) -> str:
+def _method(grid: Grid, name: str) -> Method:
     method = named(name, grid.methods)
     if method is None:
         raise UserError(f"no row is of {name!r}: {nearest(name, grid.names)}")
-    return method.name
+    return method
 
 
 def _gain(cell: Cell, grid: Grid) -> str:
@@ -146,7 +141,8 @@ def _notes(grid: Grid, beside: bool, intervals: bool) -> list[str]:
     if beside and any(published(grid.summary, [name]) for name in grid.summary.sets):
         notes.append(f"Published, not measured here: {SOURCE}.")
     if intervals or any(len(method.models) > 1 for method in grid.methods):
-        notes.append(f"{'95 % intervals. ' if intervals else ''}{seeds_notes(grid.methods)}.")
+        over = seeds_notes(grid.methods)
+        notes.append(" ".join(["95 % intervals."] * intervals + [f"{over}."] * bool(over)))
     return notes
 
 
