@@ -1,7 +1,7 @@
 """What stands in docs/results.md: keeps the rows and runs that it speaks of, and makes its tables, cards and pages from them.
 
-    python benchmarks/ledger.py keep NAME BENCH... --run RUN... --machine TEXT --command TEXT     into results/NAME
-    python benchmarks/ledger.py write                                                           all tables, cards and pages anew
+    python benchmarks/ledger.py keep NAME BENCH... --run RUN... --machine TEXT --commits TEXT --command TEXT     into results/NAME
+    python benchmarks/ledger.py write                                                  all tables and cards anew, and the pages
 
 A table of docs/results.md stands between two comments, the first of which says what it is of:
 
@@ -11,7 +11,8 @@ A table of docs/results.md stands between two comments, the first of which says 
     <!-- made: trainings NAME -->                    a line for each training, with its weights' hash
     <!-- /made -->
 
-`values` and `gains` also take metric=psnr-high-y. Everything else in the document is written by hand."""
+`values` and `gains` also take metric=psnr-high-y. Everything else in the document is written by hand. Of what the document links to as
+results/NAME/report.html, a page is written; of the rest, `wildsr report results/NAME --out page.html` makes one."""
 
 import argparse
 import json
@@ -33,8 +34,6 @@ DOCUMENT, KEPT = ROOT / "docs" / "results.md", ROOT / "results"
 DECIMALS = 4
 """Of kept values: far below what another machine's rounding does."""
 BLOCK = re.compile(r"(<!-- made: (?P<asked>[^\n]*?) -->\n)(?P<body>.*?)(<!-- /made -->)", re.DOTALL)
-PAGE = 3_000_000
-"""Bytes of the largest page that is kept."""
 
 
 # Keeping
@@ -46,15 +45,13 @@ def keep(
     runs: Sequence[Path],
     *,
     machine: str,
+    commits: str,
     command: str,
-    metrics: Sequence[str] = (),
     into: Path = KEPT,
 ) -> Path:
     """Copies rows, compressed and rounded to `DECIMALS`, and of each run its configuration, its log and the hash of its weights. What a
-    sweep of one axis calls "training=plain,seed=0" becomes "plain-seed0".
-
-    metrics: those whose rows are kept; by default all."""
-    rows = [row for row in report.read_rows(benches) if not metrics or row["metric"] in metrics]
+    sweep of one axis calls "training=plain,seed=0" becomes "plain-seed0"."""
+    rows = report.read_rows(benches)
     for row in rows:
         row["model"] = short(row["model"])
         row["value"] = row["value"] if row["value"] is None else round(row["value"], DECIMALS)
@@ -70,7 +67,7 @@ def keep(
         weights = checkpoint.load(run)
         card = {"weights_sha256": weights.weights_sha256, "images_seen": weights.metadata["images_seen"]}
         files.write_text(there / "weights.json", files.to_json(card))
-    files.write_text(folder / "facts.json", files.to_json({"machine": machine, "command": command}))
+    files.write_text(folder / "facts.json", files.to_json({"machine": machine, "commits": commits, "command": command}))
     return folder
 
 
@@ -84,30 +81,41 @@ def short(label: str) -> str:
 
 def values(folder: Path, suite: str, metric: str | None = None) -> str:
     """Means by set and degradation."""
-    return report.table_markdown(_rows(folder, suite), *_metric(metric))
+    rows = _rows(folder, suite)
+    return f"{report.table_markdown(rows, *_metric(metric))}\n{_origin(folder, rows)}"
 
 
 def gains(folder: Path, suite: str, over: str, only: str = "", metric: str | None = None) -> str:
     """Gains over a method, with intervals."""
-    return report.gains_markdown(_rows(folder, suite), over, *_metric(metric), only=list(filter(None, only.split(","))))
+    rows = _rows(folder, suite)
+    table = report.gains_markdown(rows, over, *_metric(metric), only=list(filter(None, only.split(","))))
+    return f"{table}\n{_origin(folder, rows)}"
 
 
 def aims(folder: Path, suite: str, model: str, sets: str, **wanted: str) -> str:
     """A model's gains over bicubic beside what was aimed at, in dB of RGB PSNR; bold where it is reached."""
-    means: dict[tuple[str, str, str], list[float]] = {}
-    for row in _rows(folder, suite):
-        if (row["metric"], row["space"]) == ("psnr", "rgb"):
-            means.setdefault((row["set"], row["degradation"], row["model"]), []).append(row["value"])
+    rows = _rows(folder, suite)
+    summary = report.summarize(rows, "psnr", "rgb")
     lines = [f"| gain over bicubic, dB | {' | '.join(wanted)} |", f"| --- |{' ---: |' * len(wanted)}"]
     lines.append(f"| aim | {' | '.join(f'{float(aim):+.2f}' for aim in wanted.values())} |")
     for name in sets.split(","):
         found = []
         for degradation, aim in wanted.items():
-            ours, plain = (means[name, degradation, one] for one in (model, "bicubic"))
-            gain = sum(ours) / len(ours) - sum(plain) / len(plain)
-            found.append(f"**{gain:+.2f}**" if round(gain, 2) >= float(aim) else f"{gain:+.2f}")
+            ours, plain = (summary.cell(one, name, degradation).mean for one in (model, "bicubic"))
+            if ours is None or plain is None:
+                raise UserError(f"{folder}: {model} was not measured on {name} {degradation}")
+            gain = round(ours - plain, 2)
+            found.append(f"**{gain:+.2f}**" if gain >= float(aim) else f"{gain:+.2f}")
         lines.append(f"| {name} | {' | '.join(found)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", _origin(folder, rows)])
+
+
+def _origin(folder: Path, rows: Sequence[dict[str, Any]]) -> str:
+    """Which weights were measured, by which commits, on what."""
+    facts = files.read_json(folder / "facts.json")
+    hashes = {row["model"]: row["weights_sha256"][:12] for row in rows if row["weights_sha256"]}
+    weights = ", ".join(f"{model} `{sha256}`" for model, sha256 in hashes.items())
+    return f"Weights (SHA-256): {weights}. {facts['commits']}. {facts['machine']}."
 
 
 def _rows(folder: Path, suite: str) -> list[dict[str, Any]]:
@@ -135,7 +143,7 @@ def trainings(folder: Path) -> str:
             f"{card['minutes']:.3g} | {card['loss']:.5f} | `{card['weights'][:12]}` |"
         )
     facts = files.read_json(folder / "facts.json")
-    return "\n".join([*lines, "", f"Machine: {facts['machine']}. Minutes are those in steps, beside other work.", ""])
+    return "\n".join([*lines, "", f"{facts['commits']}. {facts['machine']}. Minutes are those in steps.", ""])
 
 
 def cards(folder: Path) -> str:
@@ -145,7 +153,7 @@ def cards(folder: Path) -> str:
         f"# The trainings of {folder.name}",
         "Made by `python benchmarks/ledger.py write` from what is kept beside this file.",
         f"```\n{facts['command']}\n```",
-        f"Machine: {facts['machine']}.",
+        f"{facts['commits']}. {facts['machine']}.",
     ]
     for run in runs_of(folder):
         card = _card(run)
@@ -154,14 +162,14 @@ def cards(folder: Path) -> str:
             "Network": f"{card['network']}, {card['parameters']:,} parameters",
             "Regularisers": card["regularizers"],
             "Steps": f"{card['steps']:,} of {card['patches']} LR patches, {card['precision']}",
-            "Time in steps": f"{card['minutes']:.3g} minutes, beside other work",
+            "Time in steps": f"{card['minutes']:.3g} minutes",
             "Code": card["code"],
             "Pictures": f"fingerprint `{card['pictures']}`",
             "Weights": f"SHA-256 `{card['weights']}`",
-            "Everything else": f"[config.json](runs/{card['folder']}/config.json), [log.jsonl](runs/{card['folder']}/log.jsonl)",
+            "Everything else": f"[config.json](runs/{card['name']}/config.json), [log.jsonl](runs/{card['name']}/log.jsonl)",
         }
         table = "\n".join(["| | |", "| --- | --- |", *(f"| {what} | {value} |" for what, value in lines.items())])
-        parts += [f"## {card['name']}", table, f"![Pixel loss over the steps](runs/{card['folder']}/curve.svg)"]
+        parts += [f"## {card['name']}", table, f"![Pixel loss over the steps](runs/{card['name']}/curve.svg)"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -179,7 +187,6 @@ def _card(run: Path) -> dict[str, Any]:
     network = training.network.model_dump()
     return {
         "name": run.name,
-        "folder": run.name,
         "recipe": training.recipe,
         "seed": training.seed,
         "network": f"{network.pop('name')} ({', '.join(f'{key} {value}' for key, value in network.items())})",
@@ -212,7 +219,8 @@ WIDTH, HEIGHT, LEFT, BELOW = 480, 160, 60, 24
 
 
 def curve(run: Run) -> str:
-    """The pixel loss as an SVG picture, smoothed, on an axis from the lowest to the highest value."""
+    """The pixel loss as an SVG picture, smoothed, on an axis from the lowest to the highest value. Small, and the same bytes whatever is
+    installed, which a plotting library's are not."""
     points = smooth(run.losses["pixel"])
     low, high, end = min(value for _, value in points), max(value for _, value in points), points[-1][0]
     across, down = WIDTH - LEFT - 10, HEIGHT - BELOW - 10
@@ -245,18 +253,15 @@ def made(document: str, kept: Path = KEPT) -> str:
 
 def write() -> None:
     """Makes everything anew."""
+    document = made(DOCUMENT.read_text(encoding="utf-8"))
+    files.write_text(DOCUMENT, document)
     for folder in sorted(path for path in KEPT.iterdir() if path.is_dir()):
-        for run in runs_of(folder):
+        runs = runs_of(folder)
+        for run in runs:
             files.write_text(run / "curve.svg", curve(read_run(run)))
-        if runs_of(folder):
-            files.write_text(folder / "trainings.md", cards(folder))
-        page = report.page([folder], runs_of(folder), title=f"wildsr: {folder.name}")
-        if len(page.encode()) > PAGE:
-            raise UserError(f"{folder}: the page would have {len(page.encode()):,} bytes; {PAGE:,} are kept at most")
-        files.write_text(folder / "report.html", page)
-        print(folder.relative_to(ROOT))
-    files.write_text(DOCUMENT, made(DOCUMENT.read_text(encoding="utf-8")))
-    print(DOCUMENT.relative_to(ROOT))
+        files.write_text(folder / "trainings.md", cards(folder))
+        if f"results/{folder.name}/report.html" in document:
+            report.write_page(folder / "report.html", [folder], runs, title=f"wildsr: {folder.name}")
 
 
 def main() -> None:
@@ -266,10 +271,10 @@ def main() -> None:
     keeping = verbs.add_parser("keep")
     keeping.add_argument("name")
     keeping.add_argument("benches", nargs="+", type=Path)
-    keeping.add_argument("--run", nargs="*", type=Path, default=[], dest="runs")
+    keeping.add_argument("--run", nargs="+", type=Path, required=True, dest="runs")
     keeping.add_argument("--machine", required=True)
+    keeping.add_argument("--commits", required=True)
     keeping.add_argument("--command", required=True)
-    keeping.add_argument("--metrics", nargs="*", default=[])
     verbs.add_parser("write")
     asked = vars(parser.parse_args())
     try:

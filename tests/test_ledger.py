@@ -26,16 +26,20 @@ def test_every_table_of_the_document_is_what_its_rows_say():
 
 @pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
 def test_what_is_kept_is_whole(folder: Path):
-    """Plain resizing stands beside every model, and cards and curves are those of the logs."""
+    """Plain resizing stands beside every model, cards and curves are those of the logs, and a page is there exactly where one is linked,
+    of these weights."""
     rows = report.read_rows([folder])
     assert "bicubic" in {row["model"] for row in rows}
-    assert files.read_json(folder / "facts.json").keys() == {"machine", "command"}
+    assert (folder / "trainings.md").read_text(encoding="utf-8") == ledger.cards(folder)
     runs = ledger.runs_of(folder)
-    if runs:
-        assert (folder / "trainings.md").read_text(encoding="utf-8") == ledger.cards(folder)
+    assert runs
     for run in runs:
         assert (run / "curve.svg").read_text(encoding="utf-8") == ledger.curve(ledger.read_run(run))
-    assert "<title>" in (folder / "report.html").read_text(encoding="utf-8")
+    page = folder / "report.html"
+    assert page.is_file() == (f"results/{folder.name}/report.html" in ledger.DOCUMENT.read_text(encoding="utf-8"))
+    if page.is_file():
+        text = page.read_text(encoding="utf-8")
+        assert all(row["weights_sha256"][:12] in text for row in rows if row["weights_sha256"])
 
 
 def test_the_shipped_weights_are_those_that_were_measured():
@@ -48,17 +52,15 @@ def kept(tmp_path, pictures, tiny) -> Path:
     """A tiny training and two models' rows."""
     jobs.train(tiny, [pictures], tmp_path / "plain-seed0", device="cpu")
     rows = [row | {"value": row["value"] + 0.00001234} for row in two_models()]
-    rows += [rows[0] | {"metric": "ssim", "protocol": "ssim-rgb-crop4-uint8/1"}]
     bench = write(tmp_path / "bench", rows).parent
-    facts = {"machine": "M 1", "command": "make it"}
-    return ledger.keep("few", [bench], [tmp_path / "plain-seed0"], **facts, metrics=["psnr"], into=tmp_path / "kept")
+    facts = {"machine": "M 1", "commits": "Trained at c1", "command": "make it"}
+    return ledger.keep("few", [bench], [tmp_path / "plain-seed0"], **facts, into=tmp_path / "kept")
 
 
 def test_keeping(kept, tmp_path, tiny):
     rows = report.read_rows([kept])
-    assert {row["metric"] for row in rows} == {"psnr"}
     assert rows[0]["value"] == 22.0
-    assert files.read_json(kept / "facts.json") == {"machine": "M 1", "command": "make it"}
+    assert files.read_json(kept / "facts.json") == {"machine": "M 1", "commits": "Trained at c1", "command": "make it"}
     there = checkpoint.load(tmp_path / "plain-seed0")
     weights = {"weights_sha256": there.weights_sha256, "images_seen": tiny.steps * tiny.batch_size}
     assert files.read_json(kept / "runs" / "plain-seed0" / "weights.json") == weights
@@ -72,7 +74,7 @@ def test_labels_of_sweeps_lose_their_only_axis():
 
 def test_cards_say_what_ran(kept, tiny):
     text = ledger.cards(kept)
-    for said in ("make it", "Machine: M 1.", f"seed {tiny.seed}", f"{tiny.steps} of {tiny.lr_patches} LR patches", "fp32 on cpu"):
+    for said in ("make it", "Trained at c1. M 1.", f"seed {tiny.seed}", f"{tiny.steps} of {tiny.lr_patches} LR patches", "fp32 on cpu"):
         assert said in text, said
     line = ledger.trainings(kept).splitlines()[2]
     assert "[plain-seed0]" in line
@@ -102,6 +104,7 @@ def test_blocks_are_made_anew_and_the_rest_stays(kept):
     assert "old" not in made
     assert "| robust | 22.00 | 20.00 | 21.00 |" in made
     assert "kept *as it is*" in made
+    assert "Weights (SHA-256): plain `plain weight`, robust `robust weigh`. Trained at c1. M 1." in made
     assert ledger.made(made, kept.parent) == made
     assert "| robust | **+1.00" in ledger.made("<!-- made: gains few suite=rdsr8 over=bicubic -->\n<!-- /made -->", kept.parent)
     aims = ledger.made("<!-- made: aims few suite=rdsr8 model=robust sets=Set5 noise=1 clean=1.01 -->\n<!-- /made -->", kept.parent)
@@ -111,6 +114,10 @@ def test_blocks_are_made_anew_and_the_rest_stays(kept):
         "| aim | +1.00 | +1.01 |",
         "| Set5 | **+1.00** | +1.00 |",
     ]
-    for asked, said in {"valus few suite=rdsr8": "did you mean 'values'", "values few suite=unseen": "no row of suite 'unseen'"}.items():
+    for asked, said in {
+        "valus few suite=rdsr8": "did you mean 'values'",
+        "values few suite=unseen": "no row of suite 'unseen'",
+        "aims few suite=rdsr8 model=x sets=Set5 clean=1": "x was not measured on Set5",
+    }.items():
         with pytest.raises(UserError, match=said):
             ledger.made(f"<!-- made: {asked} -->\n<!-- /made -->", kept.parent)
