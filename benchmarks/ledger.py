@@ -55,17 +55,17 @@ def keep(
     for row in rows:
         row["model"] = short(row["model"])
         row["value"] = row["value"] if row["value"] is None else round(row["value"], DECIMALS)
+    weights = {run: checkpoint.load(run) for run in runs}  # what cannot be read is said before anything is replaced
     folder = into / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     files.write_bytes(folder / "rows.jsonl.xz", lzma.compress("".join(map(files.to_line, rows)).encode(), preset=9))
-    for run in runs:
+    for run, found in weights.items():
         there = folder / "runs" / short(run.resolve().name)
         there.mkdir(parents=True)
         for part in ("config.json", "log.jsonl", "run.json"):
             shutil.copyfile(run / part, there / part)
-        weights = checkpoint.load(run)
-        card = {"weights_sha256": weights.weights_sha256, "images_seen": weights.metadata["images_seen"]}
+        card = {"weights_sha256": found.weights_sha256, "images_seen": found.metadata["images_seen"]}
         files.write_text(there / "weights.json", files.to_json(card))
     files.write_text(folder / "facts.json", files.to_json({"machine": machine, "commits": commits, "command": command}))
     return folder

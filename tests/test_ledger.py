@@ -66,6 +66,13 @@ def test_keeping(kept, tmp_path, tiny):
     assert files.read_json(kept / "runs" / "plain-seed0" / "weights.json") == weights
 
 
+def test_what_cannot_be_read_replaces_nothing(kept, tmp_path):
+    facts = {"machine": "", "commits": "", "command": ""}
+    with pytest.raises(UserError, match="nowhere: no such"):
+        ledger.keep("few", [tmp_path / "bench"], [tmp_path / "nowhere"], **facts, into=kept.parent)
+    assert files.read_json(kept / "facts.json")["machine"] == "M 1"
+
+
 def test_labels_of_sweeps_lose_their_only_axis():
     assert ledger.short("training=two-view,seed=12") == "two-view-seed12"
     for label in ("plain-seed0", "a=b,c=d,seed=0", "bicubic"):
