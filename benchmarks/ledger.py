@@ -1,6 +1,7 @@
 """What stands in docs/results.md: keeps the rows and runs that it speaks of, and makes its tables, cards and pages from them.
 
     python benchmarks/ledger.py keep NAME BENCH... --run RUN... --machine TEXT --commits TEXT --command TEXT     into results/NAME
+    python benchmarks/ledger.py keep NAME BENCH... ... --metric psnr-rgb psnr-high-y        of many models, these metrics alone
     python benchmarks/ledger.py write                                                  all tables and cards anew, and the pages
 
 A table of docs/results.md stands between two comments, the first of which says what it is of:
@@ -15,6 +16,7 @@ A table of docs/results.md stands between two comments, the first of which says 
 results/NAME/report.html, a page is written; of the rest, `wildsr report results/NAME --out page.html` makes one."""
 
 import argparse
+import functools
 import json
 import lzma
 import re
@@ -47,15 +49,22 @@ def keep(
     machine: str,
     commits: str,
     command: str,
+    metrics: Sequence[str] = (),
     into: Path = KEPT,
 ) -> Path:
-    """Copies rows, compressed and rounded to `DECIMALS`, and of each run its configuration, its log and the hash of its weights. What a
-    sweep of one axis calls "training=plain,seed=0" becomes "plain-seed0"."""
+    """Copies rows (of some metrics, or of all), compressed and rounded to `DECIMALS`, and of each run its configuration, its log and the
+    hash of its weights. What a sweep of one axis calls "training=plain,seed=0" becomes "plain-seed0". Raises UserError, before anything
+    is replaced, for what cannot be read and for a metric that no row has."""
     rows = report.read_rows(benches)
+    there = sorted({f"{row['metric']}-{row['space']}" for row in rows})
+    for metric in metrics:
+        if metric not in there:
+            raise UserError(f"--metric {metric}: {config.nearest(metric, there)}")
+    rows = [row for row in rows if not metrics or f"{row['metric']}-{row['space']}" in metrics]
     for row in rows:
         row["model"] = short(row["model"])
         row["value"] = row["value"] if row["value"] is None else round(row["value"], DECIMALS)
-    weights = {run: checkpoint.load(run) for run in runs}  # what cannot be read is said before anything is replaced
+    weights = {run: checkpoint.load(run) for run in runs}
     folder = into / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -119,10 +128,16 @@ def _origin(folder: Path, rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _rows(folder: Path, suite: str) -> list[dict[str, Any]]:
-    rows = [row for row in report.read_rows([folder]) if row["suite"] == suite]
+    rows = [row for row in _read(folder, (folder / "rows.jsonl.xz").stat().st_mtime_ns) if row["suite"] == suite]
     if not rows:
         raise UserError(f"{folder}: no row of suite {suite!r}")
     return rows
+
+
+@functools.lru_cache(maxsize=1)
+def _read(folder: Path, _changed: int) -> list[dict[str, Any]]:
+    """A folder's rows, which its tables share."""
+    return report.read_rows([folder])
 
 
 def _metric(text: str | None) -> tuple[str | None, str]:
@@ -275,6 +290,7 @@ def main() -> None:
     keeping.add_argument("--machine", required=True)
     keeping.add_argument("--commits", required=True)
     keeping.add_argument("--command", required=True)
+    keeping.add_argument("--metric", nargs="+", default=(), dest="metrics")
     verbs.add_parser("write")
     asked = vars(parser.parse_args())
     try:

@@ -73,6 +73,19 @@ def test_what_cannot_be_read_replaces_nothing(kept, tmp_path):
     assert files.read_json(kept / "facts.json")["machine"] == "M 1"
 
 
+def test_some_metrics_alone_are_kept(kept, tmp_path):
+    psnr = two_models()
+    bench = write(tmp_path / "both", [*psnr, *(row | {"metric": "ssim", "protocol": "ssim-rgb/1"} for row in psnr)]).parent
+    facts = {"machine": "", "commits": "", "command": "", "into": kept.parent}
+    wanted = report.read_rows([write(tmp_path / "one", psnr)])
+    assert len(report.read_rows([bench])) == 2 * len(wanted)
+    folder = ledger.keep("few", [bench], [], metrics=["psnr-rgb"], **facts)
+    assert report.read_rows([folder]) == wanted
+    with pytest.raises(UserError, match="--metric psnr-rbg: did you mean 'psnr-rgb'"):
+        ledger.keep("few", [bench], [], metrics=["psnr-rbg"], **facts)
+    assert report.read_rows([folder]) == wanted
+
+
 def test_labels_of_sweeps_lose_their_only_axis():
     assert ledger.short("training=two-view,seed=12") == "two-view-seed12"
     for label in ("plain-seed0", "a=b,c=d,seed=0", "bicubic"):
