@@ -56,11 +56,11 @@ def keep(
     hash of its weights. What a sweep of one axis calls "training=plain,seed=0" becomes "plain-seed0". Raises UserError, before anything
     is replaced, for what cannot be read and for a metric that no row has."""
     rows = report.read_rows(benches)
-    there = sorted({f"{row['metric']}-{row['space']}" for row in rows})
+    measured = {f"{row['metric']}-{row['space']}" for row in rows}
     for metric in metrics:
-        if metric not in there:
-            raise UserError(f"--metric {metric}: {config.nearest(metric, there)}")
-    rows = [row for row in rows if not metrics or f"{row['metric']}-{row['space']}" in metrics]
+        if metric not in measured:
+            raise UserError(f"--metric {metric}: {config.nearest(metric, measured)}")
+    rows = [row for row in rows if f"{row['metric']}-{row['space']}" in (metrics or measured)]
     for row in rows:
         row["model"] = short(row["model"])
         row["value"] = row["value"] if row["value"] is None else round(row["value"], DECIMALS)
