@@ -28,6 +28,7 @@ from typing import Any
 
 from wildsr import checkpoint, config, files, recipes, report
 from wildsr.errors import UserError
+from wildsr.report.methods import methods_of, named
 from wildsr.report.runs import Run, read_run, smooth
 from wildsr.train import TrainConfig
 
@@ -96,9 +97,11 @@ def values(folder: Path, suite: str, metric: str | None = None) -> str:
 
 def gains(folder: Path, suite: str, over: str, only: str = "", metric: str | None = None) -> str:
     """Gains over a method, with intervals."""
-    rows = _rows(folder, suite)
-    table = report.gains_markdown(rows, over, *_metric(metric), only=list(filter(None, only.split(","))))
-    return f"{table}\n{_origin(folder, rows)}"
+    rows, names = _rows(folder, suite), list(filter(None, only.split(",")))
+    table = report.gains_markdown(rows, over, *_metric(metric), only=names)
+    shown = [method for method in methods_of(rows) if not names or any(named(name, [method]) for name in (over, *names))]
+    models = {model for method in shown for model in method.models}
+    return f"{table}\n{_origin(folder, [row for row in rows if row['model'] in models])}"
 
 
 def aims(folder: Path, suite: str, model: str, sets: str, **wanted: str) -> str:

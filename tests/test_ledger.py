@@ -127,6 +127,8 @@ def test_blocks_are_made_anew_and_the_rest_stays(kept):
     assert "Weights (SHA-256): plain `plain weight`, robust `robust weigh`. Trained at c1. M 1." in made
     assert ledger.made(made, kept.parent) == made
     assert "| robust | **+1.00" in ledger.made("<!-- made: gains few suite=rdsr8 over=bicubic -->\n<!-- /made -->", kept.parent)
+    only = ledger.made("<!-- made: gains few suite=rdsr8 over=bicubic only=robust -->\n<!-- /made -->", kept.parent)
+    assert "Weights (SHA-256): robust `robust weigh`. Trained" in only
     aims = ledger.made("<!-- made: aims few suite=rdsr8 model=robust sets=Set5 noise=1 clean=1.01 -->\n<!-- /made -->", kept.parent)
     assert aims.splitlines()[1:5] == [
         "| gain over bicubic, dB | noise | clean |",

@@ -191,6 +191,7 @@ def test_seeds_of_one_training_are_one_method():
     rows = [
         *seeds("plain", [{"clean": (1.0,)}, {"clean": (2.0,)}]),
         *seeds("other", [{"clean": (1.0,)}]),
+        *seeds("robust", [{"clean": (1.0,)}, {"clean": (2.0,)}]),
         *grid({"bicubic": {"clean": (0.0,)}}),
     ]
     found = methods.methods_of(rows)
@@ -198,9 +199,10 @@ def test_seeds_of_one_training_are_one_method():
         ("bicubic", ("bicubic",), ""),
         ("plain", ("plain-seed0", "plain-seed1"), "2 seeds"),
         ("other-seed0", ("other-seed0",), "1 seed"),
+        ("robust", ("robust-seed0", "robust-seed1"), "2 seeds"),
     ]
     assert methods.seeds_notes(found) == (
-        "plain: mean over 2 seeds, interval over seeds and pictures; other-seed0: 1 seed, so its interval is over pictures alone"
+        "plain, robust: mean over 2 seeds, interval over seeds and pictures; other-seed0: 1 seed, so its interval is over pictures alone"
     )
 
 

@@ -237,9 +237,12 @@ def bounds(cell: Cell, metric: str, *, gain: bool = False) -> str:
 
 def seeds_notes(methods: Sequence[Method]) -> str:
     """A sentence on what the intervals are over."""
-    several = [method for method in methods if len(method.models) > 1]
+    several: dict[str, list[str]] = {}
+    for method in methods:
+        if len(method.models) > 1:
+            several.setdefault(method.seeds, []).append(method.name)
     single = [method.name for method in methods if len(method.models) == 1 and method.trained]
-    words = [f"{method.name}: mean over {method.seeds}, interval over seeds and pictures" for method in several]
+    words = [f"{', '.join(names)}: mean over {seeds}, interval over seeds and pictures" for seeds, names in several.items()]
     if len(single) == 1:
         words.append(f"{single[0]}: 1 seed, so its interval is over pictures alone")
     elif single:
