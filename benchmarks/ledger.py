@@ -99,8 +99,9 @@ def gains(folder: Path, suite: str, over: str, only: str = "", metric: str | Non
     """Gains over a method, with intervals."""
     rows, names = _rows(folder, suite), list(filter(None, only.split(",")))
     table = report.gains_markdown(rows, over, *_metric(metric), only=names)
-    shown = [method for method in methods_of(rows) if not names or any(named(name, [method]) for name in (over, *names))]
-    models = {model for method in shown for model in method.models}
+    methods = methods_of(rows)
+    shown = [named(name, methods) for name in (over, *names)] if names else methods
+    models = {model for method in shown if method for model in method.models}
     return f"{table}\n{_origin(folder, [row for row in rows if row['model'] in models])}"
 
 
