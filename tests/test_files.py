@@ -78,6 +78,15 @@ def test_a_lock_is_held_once_and_freed(tmp_path):
             pass
 
 
+def test_a_claim_says_whether_it_is_free_and_leaves_the_file_alone(tmp_path):
+    with files.claim(tmp_path / "lock") as first, files.claim(tmp_path / "lock") as second:
+        assert (first, second) == (True, False)
+    before = (tmp_path / "lock").stat().st_mtime_ns
+    with files.claim(tmp_path / "lock") as again:
+        assert again
+    assert (tmp_path / "lock").stat().st_mtime_ns == before
+
+
 def test_the_code_version_names_the_sources():
     version = files.code_version()
     assert version.startswith("0.")

@@ -1,9 +1,11 @@
 """Sweeps: the points of a file, their configurations before any work, runs that continue, and numbers that can be recomputed by hand."""
 
+import contextlib
 import json
 import math
 import shutil
 import statistics
+import subprocess
 import sys
 from pathlib import Path
 
@@ -370,6 +372,57 @@ def test_an_interrupted_sweep_continues_to_the_byte(whole, folders, tmp_path, mo
         assert (tmp_path / "out" / model).read_bytes() == (out / model).read_bytes()
     for name in ("sweep.jsonl", "table.md", "plot.svg", "report.html"):
         assert (tmp_path / "out" / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_what_another_process_has_in_hand_is_left_to_it_and_taken_over_when_it_is_given_up(
+    whole, folders, tmp_path, benched, monkeypatch, capsys
+):
+    runs, out = whole
+    other = contextlib.ExitStack()
+    for label in ("bicubic", LABELS[0], LABELS[2]):
+        other.enter_context(files.exclusive(tmp_path / "out" / "bench" / label / ".lock", "taken"))
+    looks = []
+
+    def sleep(seconds):
+        looks.append([*benched])
+        if len(looks) == 2:
+            other.close()
+
+    monkeypatch.setattr("wildsr.sweep.runs.time.sleep", sleep)
+    assert sweep.run(runs, ["resizers"], *folders, tmp_path / "out") == []
+    assert looks == [[LABELS[1], LABELS[3]]] * 2
+    assert benched == [LABELS[1], LABELS[3], "bicubic", LABELS[0], LABELS[2]]
+    said = capsys.readouterr().err
+    assert said.count(f"another process of this sweep works on bicubic, {LABELS[0]}, {LABELS[2]}: waiting") == 1
+    for name in ("sweep.jsonl", "table.md", "plot.svg", "report.html"):
+        assert (tmp_path / "out" / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_two_processes_share_the_work(whole, folders, tmp_path):
+    _, out = whole
+    command = [sys.executable, "-m", "wildsr", "sweep", str(write(tmp_path)), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    command += ["--data", str(folders[0][0]), "--test", str(folders[1][0])]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert said[0][0] == said[1][0]
+    for label in LABELS:
+        folder = tmp_path / "out" / "runs" / label
+        assert sum(record["event"] == "start" for record in files.read_jsonl(folder / "log.jsonl")) == 1, "trained once"
+        assert not (tmp_path / "out" / "bench" / label / "rows.partial.jsonl").exists(), "measured to the end"
+    ours, theirs = (files.read_jsonl(folder / "sweep.jsonl") for folder in (tmp_path / "out", out))
+    assert [(one["label"], one["degradation"]) for one in ours] == [(one["label"], one["degradation"]) for one in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        # To rounding: another number of threads sums in another order.
+        assert one["value"] == pytest.approx(other["value"], abs=0.01)
+
+
+def test_a_launcher_of_several_processes_is_refused(whole, folders, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(UserError, match="give the command once for each GPU"):
+        sweep.run(whole[0], ["resizers"], *folders, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_changed_is_measured_again_and_nothing_else(whole, folders, tmp_path, benched):

@@ -149,7 +149,9 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and what they cost, and stop.")] = False,
     device: Device = "auto",
 ) -> None:
-    """Train and measure a grid of configurations, and make one table and one plot of them."""
+    """Train and measure a grid of configurations, and make one table and one plot of them.
+
+    The same command again continues; given several times at once, one for each GPU, the processes share the runs."""
     from wildsr import sweep as sweeps
     from wildsr.config import parse_overrides
 

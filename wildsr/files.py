@@ -56,17 +56,27 @@ def describe_error(error: OSError) -> str:
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, refusal: str) -> Iterator[None]:
-    """Holds a lock that the system frees when the process ends, however it ends. Raises UserError(refusal) when another holds it.
+def claim(path: Path) -> Iterator[bool]:
+    """Whether a lock is free; it is then held. The system frees it when the process ends, however it ends.
 
-    Where the system has no such locks (Windows), nothing is locked."""
+    Where the system has no such locks (Windows), all are free."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
+    with open(path, "a") as file:
+        ours = True
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise UserError(refusal) from None
+                ours = False
+        yield ours
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, refusal: str) -> Iterator[None]:
+    """Holds a lock, as `claim` does. Raises UserError(refusal) when another holds it."""
+    with claim(path) as ours:
+        if not ours:
+            raise UserError(refusal)
         yield
 
 

@@ -1,7 +1,9 @@
 """The work of a sweep: train and measure what is not done yet."""
 
+import functools
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +14,10 @@ from wildsr.report.tables import BICUBIC
 from wildsr.sweep.figure import plot, require_matplotlib
 from wildsr.sweep.grid import Run
 from wildsr.sweep.results import records, table
-from wildsr.train import BOOKKEEPING, TrainConfig
+from wildsr.train import BOOKKEEPING, TrainConfig, placed
+
+PATIENCE = 5.0
+"""Seconds after which a process that waits for others looks again."""
 
 
 def run(
@@ -27,11 +32,18 @@ def run(
 ) -> list[str]:
     """Trains and measures what is not done yet, then writes to `out` sweep.jsonl, table.md, plot.png and plot.svg, of the first suite, and
     report.html, of all suites, with the runs' curves; returns what failed, a line each. The same arguments again continue: runs lie in
-    runs/LABEL, what was measured in bench/LABEL.
+    runs/LABEL, what was measured in bench/LABEL. Several processes with the same arguments share the work: each takes what no other has
+    in hand, waits for the rest in the end, and takes over what another leaves unfinished.
 
     A run that diverges is recorded with its error, and the others go on; it is tried again, from its last save, at the next start.
-    Raises UserError before the first step for pictures that cannot be used, and for runs there of another configuration or pictures."""
+    Raises UserError before the first step for pictures that cannot be used, for runs there of another configuration or pictures, and under
+    torchrun and accelerate launch, whose processes would train one network together."""
     console = console or Console(stderr=True)
+    if placed() is not None:
+        raise UserError(
+            "a sweep is not for torchrun or accelerate launch: give the command once for each GPU (CUDA_VISIBLE_DEVICES=0 wildsr ...); "
+            "the processes share the runs"
+        )
     require_matplotlib()  # that it is missing must not come out after the last run
     suites = [benchmark.find_suite(name) for name in suite_names]
     inputs = {
@@ -52,18 +64,15 @@ def run(
 
     for note in dict.fromkeys(note for run in runs for note in run.notes):
         say(note)
-    measured: list[Path] = []
     failed: list[str] = []
     diverged: dict[str, str] = {}
 
     def measure(label: str, model: Path | str, weights: str | None) -> None:
         folder = out / "bench" / label
-        measured.append(folder / "rows.jsonl")
-        if not _is_measured(measured[-1], label, weights, inputs):
+        if not _is_measured(folder / "rows.jsonl", label, weights, inputs):
             failed.extend(jobs.failures(jobs.bench([model], suite_names, test, folder, device=device, pictures=False, console=console)))
 
-    measure(BICUBIC, BICUBIC, None)
-    for i, run in enumerate(runs, 1):
+    def train_and_measure(i: int, run: Run) -> None:
         folder = out / "runs" / run.label
         weights = _finished(folder, run.config)
         say(f"{i}/{len(runs)} {run.label}" + (": finished before" if weights else ""))
@@ -73,21 +82,49 @@ def run(
             except TrainingDivergedError as error:
                 diverged[run.label] = str(error)
                 failed.append(f"{run.label}: {error}")
-                continue
+                return
             weights = _finished(folder, run.config)
         measure(run.label, folder, weights)
+
+    def summarise() -> None:
+        measured = [out / "bench" / label / "rows.jsonl" for label in work if label not in diverged]
+        rows = report.read_rows(measured)
+        found = records(runs, [row for row in rows if row["suite"] == suites[0].name], diverged)
+        files.write_text(out / "sweep.jsonl", "".join(files.to_line(record) for record in found))
+        files.write_text(out / "table.md", table(found))
+        plot(found, out / "plot")
+        folders = [out / "runs" / run.label for run in runs if run.label not in diverged]
+        report.write_page(out / "report.html", measured, folders)
+
+    work: dict[str, Callable[[], None]] = {BICUBIC: lambda: measure(BICUBIC, BICUBIC, None)}
+    work |= {run.label: functools.partial(train_and_measure, i, run) for i, run in enumerate(runs, 1)}
+    _share(work, lambda label: out / "bench" / label, say)
 
     others = sorted({path.name for path in (out / "runs").iterdir() if path.is_dir()} - {run.label for run in runs})
     if others:
         say(f"{out / 'runs'} also holds {len(others)} runs that were not asked for now ({others[0]} ...): the table is without them")
-    rows = report.read_rows(measured)
-    found = records(runs, [row for row in rows if row["suite"] == suites[0].name], diverged)
-    files.write_text(out / "sweep.jsonl", "".join(files.to_line(record) for record in found))
-    files.write_text(out / "table.md", table(found))
-    plot(found, out / "plot")
-    folders = [out / "runs" / run.label for run in runs if run.label not in diverged]
-    report.write_page(out / "report.html", measured, folders)
+    _share({"the table": summarise}, lambda _: out, say)
     return failed
+
+
+def _share(work: Mapping[str, Callable[[], None]], folder: Callable[[str], Path], say: Callable[[str], None]) -> None:
+    """Does each piece of work, in order, with a lock in its folder. What another process has in hand is left to it, and looked at again
+    when all else is done, until nothing is in other hands: what was given up there is then done here."""
+    left, told = list(work), False
+    while left:
+        elsewhere = []
+        for label in left:
+            with files.claim(folder(label) / ".lock") as ours:
+                if ours:
+                    work[label]()
+                else:
+                    elsewhere.append(label)
+        if elsewhere and not told:
+            say(f"another process of this sweep works on {', '.join(elsewhere)}: waiting")
+            told = True
+        if elsewhere:
+            time.sleep(PATIENCE)
+        left = elsewhere
 
 
 def _require_same_run(folder: Path, training: TrainConfig, fingerprint: str) -> None:

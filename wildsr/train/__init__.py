@@ -7,4 +7,5 @@ from wildsr.train.config import SCHEDULES as SCHEDULES
 from wildsr.train.config import TrainConfig as TrainConfig
 from wildsr.train.config import require_sites as require_sites
 from wildsr.train.loop import train as train
+from wildsr.train.processes import placed as placed
 from wildsr.train.samples import Samples as Samples
