@@ -2,6 +2,7 @@
 
     python benchmarks/ledger.py keep NAME BENCH... --run RUN... --machine TEXT --commits TEXT --command TEXT     into results/NAME
     python benchmarks/ledger.py keep NAME BENCH... ... --metric psnr-rgb psnr-high-y        of many models, these metrics alone
+    python benchmarks/ledger.py add NAME BENCH... --run RUN... --machine ...           further models beside those kept in results/NAME
     python benchmarks/ledger.py write                                                  all tables and cards anew, and the pages
 
 A table of docs/results.md stands between two comments, the first of which says what it is of:
@@ -17,6 +18,7 @@ results/NAME/report.html, a page is written; of the rest, `wildsr report results
 
 import argparse
 import functools
+import itertools
 import json
 import lzma
 import re
@@ -56,6 +58,50 @@ def keep(
     """Copies rows (of some metrics, or of all), compressed and rounded to `DECIMALS`, and of each run its configuration, its log and the
     hash of its weights. What a sweep of one axis calls "training=plain,seed=0" becomes "plain-seed0". Raises UserError, before anything
     is replaced, for what cannot be read and for a metric that no row has."""
+    rows = _rounded(benches, metrics)
+    weights = {run: checkpoint.load(run) for run in runs}
+    folder = into / name
+    shutil.rmtree(folder, ignore_errors=True)
+    _put(folder, rows, weights, [], {"machine": machine, "commits": commits, "command": command})
+    return folder
+
+
+def add(
+    name: str,
+    benches: Sequence[Path],
+    runs: Sequence[Path],
+    *,
+    machine: str,
+    commits: str,
+    command: str,
+    metrics: Sequence[str] = (),
+    into: Path = KEPT,
+) -> Path:
+    """Keeps further models beside those of a folder, which may come from another machine; by default, of the metrics that are kept there.
+    Resizers that are there already are not kept twice. Raises UserError, before anything is changed, for a model that is kept already, for
+    other inputs than those of the kept rows, and as `keep` does."""
+    folder = into / name
+    if not (folder / "rows.jsonl.xz").is_file():
+        raise UserError(f"{folder}: nothing is kept there; keep it first")
+    kept = report.read_rows([folder])
+    there, inputs = {row["model"] for row in kept}, {_place(row): row["lr_sha256"] for row in kept}
+    rows = _rounded(benches, metrics or sorted({f"{row['metric']}-{row['space']}" for row in kept}))
+    rows = [row for row in rows if row["weights_sha256"] or row["model"] not in there]
+    for row in rows:
+        if row["model"] in there:
+            raise UserError(f"{row['model']} is kept in {folder} already: keep all of it anew, or give it another label")
+        if inputs.get(_place(row)) != row["lr_sha256"]:
+            raise UserError(f"{row['model']} was measured on other inputs than the models in {folder}: {' '.join(_place(row))}")
+    weights = {run: checkpoint.load(run) for run in runs}
+    _put(folder, [*kept, *rows], weights, origins(folder), {"machine": machine, "commits": commits, "command": command})
+    return folder
+
+
+def _place(row: dict[str, Any]) -> tuple[str, ...]:
+    return row["suite"], str(row["suite_version"]), row["set"], row["image"], row["degradation"]
+
+
+def _rounded(benches: Sequence[Path], metrics: Sequence[str]) -> list[dict[str, Any]]:
     rows = report.read_rows(benches)
     measured = {f"{row['metric']}-{row['space']}" for row in rows}
     for metric in metrics:
@@ -65,10 +111,19 @@ def keep(
     for row in rows:
         row["model"] = short(row["model"])
         row["value"] = row["value"] if row["value"] is None else round(row["value"], DECIMALS)
-    weights = {run: checkpoint.load(run) for run in runs}
-    folder = into / name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    return rows
+
+
+def _put(
+    folder: Path,
+    rows: Sequence[dict[str, Any]],
+    weights: dict[Path, checkpoint.Checkpoint],
+    before: Sequence[dict[str, Any]],
+    facts: dict[str, Any],
+) -> None:
+    known = {model for origin in before for model in origin["models"]}
+    models = {row["model"] for row in rows if row["weights_sha256"]} | {short(run.resolve().name) for run in weights}
+    folder.mkdir(parents=True, exist_ok=True)
     files.write_bytes(folder / "rows.jsonl.xz", lzma.compress("".join(map(files.to_line, rows)).encode(), preset=9))
     for run, found in weights.items():
         there = folder / "runs" / short(run.resolve().name)
@@ -77,8 +132,12 @@ def keep(
             shutil.copyfile(run / part, there / part)
         card = {"weights_sha256": found.weights_sha256, "images_seen": found.metadata["images_seen"]}
         files.write_text(there / "weights.json", files.to_json(card))
-    files.write_text(folder / "facts.json", files.to_json({"machine": machine, "commits": commits, "command": command}))
-    return folder
+    files.write_text(folder / "facts.json", files.to_json([*before, {"models": sorted(models - known), **facts}]))
+
+
+def origins(folder: Path) -> list[dict[str, Any]]:
+    """Where a folder's models come from, in the order in which they were kept: their names, machine, commits and command."""
+    return files.read_json(folder / "facts.json")
 
 
 def short(label: str) -> str:
@@ -125,10 +184,12 @@ def aims(folder: Path, suite: str, model: str, sets: str, **wanted: str) -> str:
 
 def _origin(folder: Path, rows: Sequence[dict[str, Any]]) -> str:
     """Which weights were measured, by which commits, on what."""
-    facts = files.read_json(folder / "facts.json")
     hashes = {row["model"]: row["weights_sha256"][:12] for row in rows if row["weights_sha256"]}
-    weights = ", ".join(f"{model} `{sha256}`" for model, sha256 in hashes.items())
-    return f"Weights (SHA-256): {weights}. {facts['commits']}. {facts['machine']}."
+    parts = []
+    for origin in origins(folder):
+        weights = ", ".join(f"{model} `{sha256}`" for model, sha256 in hashes.items() if model in origin["models"])
+        parts += [f"Weights (SHA-256): {weights}. {origin['commits']}. {origin['machine']}."] if weights else []
+    return "\n\n".join(parts)
 
 
 def _rows(folder: Path, suite: str) -> list[dict[str, Any]]:
@@ -161,35 +222,41 @@ def trainings(folder: Path) -> str:
             f"| [{card['name']}](../results/{folder.name}/trainings.md) | {card['parameters']:,} | {card['steps']:,} × {card['patches']} | "
             f"{card['minutes']:.3g} | {card['loss']:.5f} | `{card['weights'][:12]}` |"
         )
-    facts = files.read_json(folder / "facts.json")
-    return "\n".join([*lines, "", f"{facts['commits']}. {facts['machine']}. Minutes are those in steps.", ""])
+    several = origins(folder)
+    for origin in several:
+        whose = f"{', '.join(origin['models'])}: " if len(several) > 1 else ""
+        lines += ["", f"{whose}{origin['commits']}. {origin['machine']}."]
+    return "\n".join([*lines[:-1], f"{lines[-1]} Minutes are those in steps.", ""])
 
 
 def cards(folder: Path) -> str:
     """A card for each training of a folder."""
-    facts = files.read_json(folder / "facts.json")
     parts = [
         f"# The trainings of {folder.name}",
         "Made by `python benchmarks/ledger.py write` from what is kept beside this file.",
-        f"```\n{facts['command']}\n```",
-        f"{facts['commits']}. {facts['machine']}.",
     ]
-    for run in runs_of(folder):
-        card = _card(run)
-        lines = {
-            "Recipe and seed": f"{card['recipe']}, seed {card['seed']}",
-            "Network": f"{card['network']}, {card['parameters']:,} parameters",
-            "Regularisers": card["regularizers"],
-            "Steps": f"{card['steps']:,} of {card['patches']} LR patches, {card['precision']}",
-            "Time in steps": f"{card['minutes']:.3g} minutes",
-            "Code": card["code"],
-            "Pictures": f"fingerprint `{card['pictures']}`",
-            "Weights": f"SHA-256 `{card['weights']}`",
-            "Everything else": f"[config.json](runs/{card['name']}/config.json), [log.jsonl](runs/{card['name']}/log.jsonl)",
-        }
-        table = "\n".join(["| | |", "| --- | --- |", *(f"| {what} | {value} |" for what, value in lines.items())])
-        parts += [f"## {card['name']}", table, f"![Pixel loss over the steps](runs/{card['name']}/curve.svg)"]
+    for origin in origins(folder):
+        parts += [f"```\n{origin['command']}\n```", f"{origin['commits']}. {origin['machine']}."]
+        parts += itertools.chain.from_iterable(_card_parts(run) for run in runs_of(folder) if run.name in origin["models"])
     return "\n\n".join(parts) + "\n"
+
+
+def _card_parts(run: Path) -> list[str]:
+    card = _card(run)
+    lines = {
+        "Recipe and seed": f"{card['recipe']}, seed {card['seed']}",
+        "Network": f"{card['network']}, {card['parameters']:,} parameters",
+        "Regularisers": card["regularizers"],
+        "Sharpened targets": "yes" if card["usm"] else "no",
+        "Steps": f"{card['steps']:,} of {card['patches']} LR patches, {card['precision']}",
+        "Time in steps": f"{card['minutes']:.3g} minutes",
+        "Code": card["code"],
+        "Pictures": f"fingerprint `{card['pictures']}`",
+        "Weights": f"SHA-256 `{card['weights']}`",
+        "Everything else": f"[config.json](runs/{card['name']}/config.json), [log.jsonl](runs/{card['name']}/log.jsonl)",
+    }
+    table = "\n".join(["| | |", "| --- | --- |", *(f"| {what} | {value} |" for what, value in lines.items())])
+    return [f"## {card['name']}", table, f"![Pixel loss over the steps](runs/{card['name']}/curve.svg)"]
 
 
 def runs_of(folder: Path) -> list[Path]:
@@ -210,6 +277,7 @@ def _card(run: Path) -> dict[str, Any]:
         "seed": training.seed,
         "network": f"{network.pop('name')} ({', '.join(f'{key} {value}' for key, value in network.items())})",
         "parameters": recipes.cost(training).parameters,
+        "usm": training.target_usm,
         "regularizers": ", ".join(json.dumps(one.model_dump()) for one in training.regularizers) or "none",
         "steps": weights["images_seen"] // training.batch_size,
         "patches": training.lr_patches,
@@ -287,21 +355,22 @@ def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    keeping = verbs.add_parser("keep")
-    keeping.add_argument("name")
-    keeping.add_argument("benches", nargs="+", type=Path)
-    keeping.add_argument("--run", nargs="+", type=Path, required=True, dest="runs")
-    keeping.add_argument("--machine", required=True)
-    keeping.add_argument("--commits", required=True)
-    keeping.add_argument("--command", required=True)
-    keeping.add_argument("--metric", nargs="+", default=(), dest="metrics")
-    verbs.add_parser("write")
+    for verb in (keep, add):
+        keeping = verbs.add_parser(verb.__name__)
+        keeping.add_argument("name")
+        keeping.add_argument("benches", nargs="+", type=Path)
+        keeping.add_argument("--run", nargs="+", type=Path, required=True, dest="runs")
+        keeping.add_argument("--machine", required=True)
+        keeping.add_argument("--commits", required=True)
+        keeping.add_argument("--command", required=True)
+        keeping.add_argument("--metric", nargs="+", default=(), dest="metrics")
+        keeping.set_defaults(do=verb)
+    verbs.add_parser("write").set_defaults(do=write)
     asked = vars(parser.parse_args())
+    del asked["verb"]
     try:
-        if asked.pop("verb") == "write":
-            write()
-        else:
-            print(keep(**asked))
+        if (folder := asked.pop("do")(**asked)) is not None:
+            print(folder)
     except UserError as error:
         sys.exit(str(error))
 

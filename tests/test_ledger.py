@@ -60,7 +60,9 @@ def kept(tmp_path, pictures, tiny) -> Path:
 def test_keeping(kept, tmp_path, tiny):
     rows = report.read_rows([kept])
     assert rows[0]["value"] == 22.0
-    assert files.read_json(kept / "facts.json") == {"machine": "M 1", "commits": "Trained at c1", "command": "make it"}
+    assert files.read_json(kept / "facts.json") == [
+        {"models": ["plain", "plain-seed0", "robust"], "machine": "M 1", "commits": "Trained at c1", "command": "make it"}
+    ]
     there = checkpoint.load(tmp_path / "plain-seed0")
     weights = {"weights_sha256": there.weights_sha256, "images_seen": tiny.steps * tiny.batch_size}
     assert files.read_json(kept / "runs" / "plain-seed0" / "weights.json") == weights
@@ -70,7 +72,7 @@ def test_what_cannot_be_read_replaces_nothing(kept, tmp_path):
     facts = {"machine": "", "commits": "", "command": ""}
     with pytest.raises(UserError, match="nowhere: no such"):
         ledger.keep("few", [tmp_path / "bench"], [tmp_path / "nowhere"], **facts, into=kept.parent)
-    assert files.read_json(kept / "facts.json")["machine"] == "M 1"
+    assert files.read_json(kept / "facts.json")[0]["machine"] == "M 1"
 
 
 def test_some_metrics_alone_are_kept(kept, tmp_path):
@@ -84,6 +86,44 @@ def test_some_metrics_alone_are_kept(kept, tmp_path):
     with pytest.raises(UserError, match="--metric psnr-rbg: did you mean 'psnr-rgb'"):
         ledger.keep("few", [bench], [], metrics=["psnr-rbg"], **facts)
     assert report.read_rows([folder]) == wanted
+
+
+def further(tmp_path, **changed) -> list[Path]:
+    """The bench of a third model, and of plain resizing, on the same inputs."""
+    rows = [row | {"model": {"robust": "third"}.get(row["model"], row["model"])} for row in two_models() if row["model"] != "plain"]
+    rows += [row | {"metric": "ssim", "protocol": "ssim-rgb/1"} for row in rows]
+    return [write(tmp_path / "further", [row | changed for row in rows]).parent]
+
+
+def test_further_models_are_kept_beside_the_others(kept, tmp_path, pictures, tiny):
+    jobs.train(tiny.model_copy(update={"seed": 1}), [pictures], tmp_path / "training=third,seed=1", device="cpu")
+    before = report.read_rows([kept])
+    facts = {"machine": "M 2", "commits": "Trained at c2", "command": "make more", "into": kept.parent}
+    assert ledger.add("few", further(tmp_path), [tmp_path / "training=third,seed=1"], **facts) == kept
+    rows = report.read_rows([kept])
+    assert rows[: len(before)] == before
+    assert {(row["model"], row["metric"]) for row in rows[len(before) :]} == {("third", "psnr")}, "no resizer twice"
+    text = ledger.cards(kept)
+    assert text.index("make it") < text.index("## plain-seed0") < text.index("make more") < text.index("M 2") < text.index("## third-seed1")
+    table = ledger.values(kept, "rdsr8")
+    assert "robust `robust weigh`. Trained at c1. M 1.\n\nWeights (SHA-256): third `robust weigh`. Trained at c2. M 2." in table
+    assert "M 1" not in ledger.gains(kept, "rdsr8", "bicubic", "third")
+    lines = ledger.trainings(kept).splitlines()
+    assert "plain, plain-seed0, robust: Trained at c1. M 1." in lines
+    assert lines[-1] == "third, third-seed1: Trained at c2. M 2. Minutes are those in steps."
+
+
+def test_what_does_not_go_together_is_not_kept_together(kept, tmp_path):
+    facts = {"machine": "", "commits": "", "command": "", "into": kept.parent}
+    before = {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()}
+    for name, benches, said in (
+        ("fewer", further(tmp_path), "nothing is kept there"),
+        ("few", [tmp_path / "bench"], "plain is kept in .* already"),
+        ("few", further(tmp_path, lr_sha256="another"), "third was measured on other inputs than the models in .*: rdsr8 1 Set5 "),
+    ):
+        with pytest.raises(UserError, match=said):
+            ledger.add(name, benches, [], **facts)
+    assert {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()} == before
 
 
 def test_labels_of_sweeps_lose_their_only_axis():
