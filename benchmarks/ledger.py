@@ -78,27 +78,20 @@ def add(
     into: Path = KEPT,
 ) -> Path:
     """Keeps further models beside those of a folder, which may come from another machine; by default, of the metrics that are kept there.
-    Resizers that are there already are not kept twice. Raises UserError, before anything is changed, for a model that is kept already, for
-    other inputs than those of the kept rows, and as `keep` does."""
+    Raises UserError, before anything is changed, for a model that is kept already, for rows that cannot be compared with the kept ones
+    (other inputs, another protocol), and as `keep` does."""
     folder = into / name
     if not (folder / "rows.jsonl.xz").is_file():
         raise UserError(f"{folder}: nothing is kept there; keep it first")
-    kept = report.read_rows([folder])
-    there, inputs = {row["model"] for row in kept}, {_place(row): row["lr_sha256"] for row in kept}
-    rows = _rounded(benches, metrics or sorted({f"{row['metric']}-{row['space']}" for row in kept}))
-    rows = [row for row in rows if row["weights_sha256"] or row["model"] not in there]
-    for row in rows:
-        if row["model"] in there:
-            raise UserError(f"{row['model']} is kept in {folder} already: keep all of it anew, or give it another label")
-        if inputs.get(_place(row)) != row["lr_sha256"]:
-            raise UserError(f"{row['model']} was measured on other inputs than the models in {folder}: {' '.join(_place(row))}")
+    kept, known = report.read_rows([folder]), {model for origin in origins(folder) for model in origin["models"]}
+    given = {short(row["model"]) for row in report.read_rows(benches) if row["weights_sha256"]}
+    given |= {short(run.resolve().name) for run in runs}
+    if given & known:
+        raise UserError(f"{', '.join(sorted(given & known))}: kept in {folder} already; keep all of it anew, or use another label")
+    rows = _rounded([folder, *benches], metrics or sorted({f"{row['metric']}-{row['space']}" for row in kept}))
     weights = {run: checkpoint.load(run) for run in runs}
-    _put(folder, [*kept, *rows], weights, origins(folder), {"machine": machine, "commits": commits, "command": command})
+    _put(folder, rows, weights, origins(folder), {"machine": machine, "commits": commits, "command": command})
     return folder
-
-
-def _place(row: dict[str, Any]) -> tuple[str, ...]:
-    return row["suite"], str(row["suite_version"]), row["set"], row["image"], row["degradation"]
 
 
 def _rounded(benches: Sequence[Path], metrics: Sequence[str]) -> list[dict[str, Any]]:
@@ -226,7 +219,7 @@ def trainings(folder: Path) -> str:
     for origin in several:
         whose = f"{', '.join(origin['models'])}: " if len(several) > 1 else ""
         lines += ["", f"{whose}{origin['commits']}. {origin['machine']}."]
-    return "\n".join([*lines[:-1], f"{lines[-1]} Minutes are those in steps.", ""])
+    return "\n".join([*lines, "", "Minutes are those in steps.", ""])
 
 
 def cards(folder: Path) -> str:

@@ -81,10 +81,19 @@ def test_a_lock_is_held_once_and_freed(tmp_path):
 def test_a_claim_says_whether_it_is_free_and_leaves_the_file_alone(tmp_path):
     with files.claim(tmp_path / "lock") as first, files.claim(tmp_path / "lock") as second:
         assert (first, second) == (True, False)
-    before = (tmp_path / "lock").stat().st_mtime_ns
+    os.utime(tmp_path / "lock", ns=(1, 1))
     with files.claim(tmp_path / "lock") as again:
         assert again
-    assert (tmp_path / "lock").stat().st_mtime_ns == before
+    assert (tmp_path / "lock").stat().st_mtime_ns == 1
+
+
+def test_where_there_are_no_locks_all_are_free(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("wildsr.files.fcntl.flock", flock)
+    with files.claim(tmp_path / "lock") as ours:
+        assert ours
 
 
 def test_the_code_version_names_the_sources():

@@ -393,17 +393,21 @@ def test_what_another_process_has_in_hand_is_left_to_it_and_taken_over_when_it_i
     assert looks == [[LABELS[1], LABELS[3]]] * 2
     assert benched == [LABELS[1], LABELS[3], "bicubic", LABELS[0], LABELS[2]]
     said = capsys.readouterr().err
-    assert said.count(f"another process of this sweep works on bicubic, {LABELS[0]}, {LABELS[2]}: waiting") == 1
+    assert said.count(f"another process of this sweep has bicubic, {LABELS[0]}, {LABELS[2]} in hand: waiting") == 1
     for name in ("sweep.jsonl", "table.md", "plot.svg", "report.html"):
         assert (tmp_path / "out" / name).read_bytes() == (out / name).read_bytes()
 
 
-def test_two_processes_share_the_work(whole, folders, tmp_path):
+def test_two_processes_at_once_do_no_work_twice_and_disturb_nobody(whole, folders, tmp_path):
     _, out = whole
     command = [sys.executable, "-m", "wildsr", "sweep", str(write(tmp_path)), "--out", str(tmp_path / "out"), "--device", "cpu"]
     command += ["--data", str(folders[0][0]), "--test", str(folders[1][0])]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate() for process in both]
+    try:
+        said = [process.communicate(timeout=240) for process in both]
+    finally:
+        for process in both:
+            process.kill()
     assert [process.returncode for process in both] == [0, 0], said
     assert said[0][0] == said[1][0]
     for label in LABELS:
@@ -413,8 +417,8 @@ def test_two_processes_share_the_work(whole, folders, tmp_path):
     ours, theirs = (files.read_jsonl(folder / "sweep.jsonl") for folder in (tmp_path / "out", out))
     assert [(one["label"], one["degradation"]) for one in ours] == [(one["label"], one["degradation"]) for one in theirs]
     for one, other in zip(ours, theirs, strict=True):
-        # To rounding: another number of threads sums in another order.
-        assert one["value"] == pytest.approx(other["value"], abs=0.01)
+        # To rounding: another device, or number of threads, sums in another order.
+        assert one["value"] == pytest.approx(other["value"], abs=0.05)
 
 
 def test_a_launcher_of_several_processes_is_refused(whole, folders, tmp_path, monkeypatch):

@@ -151,7 +151,7 @@ def sweep(
 ) -> None:
     """Train and measure a grid of configurations, and make one table and one plot of them.
 
-    The same command again continues; given several times at once, one for each GPU, the processes share the runs."""
+    The same command again continues. Several processes of it share the runs, one for each GPU (CUDA_VISIBLE_DEVICES=0 wildsr sweep ...)."""
     from wildsr import sweep as sweeps
     from wildsr.config import parse_overrides
 

@@ -59,15 +59,17 @@ def describe_error(error: OSError) -> str:
 def claim(path: Path) -> Iterator[bool]:
     """Whether a lock is free; it is then held. The system frees it when the process ends, however it ends.
 
-    Where the system has no such locks (Windows), all are free."""
+    Where there are no such locks (on Windows, on some network file systems), all are free."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a") as file:
         ours = True
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 ours = False
+            except OSError:
+                pass
         yield ours
 
 

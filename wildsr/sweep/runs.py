@@ -35,7 +35,8 @@ def run(
     runs/LABEL, what was measured in bench/LABEL. Several processes with the same arguments share the work: each takes what no other has
     in hand, waits for the rest in the end, and takes over what another leaves unfinished.
 
-    A run that diverges is recorded with its error, and the others go on; it is tried again, from its last save, at the next start.
+    A run that diverges is recorded with its error, and the others go on; it is tried again, from its last save, at the next start, and by
+    each of several processes.
     Raises UserError before the first step for pictures that cannot be used, for runs there of another configuration or pictures, and under
     torchrun and accelerate launch, whose processes would train one network together."""
     console = console or Console(stderr=True)
@@ -64,16 +65,16 @@ def run(
 
     for note in dict.fromkeys(note for run in runs for note in run.notes):
         say(note)
-    failed: list[str] = []
     diverged: dict[str, str] = {}
 
     def measure(label: str, model: Path | str, weights: str | None) -> None:
         folder = out / "bench" / label
         if not _is_measured(folder / "rows.jsonl", label, weights, inputs):
-            failed.extend(jobs.failures(jobs.bench([model], suite_names, test, folder, device=device, pictures=False, console=console)))
+            jobs.bench([model], suite_names, test, folder, device=device, pictures=False, console=console)
 
     def train_and_measure(i: int, run: Run) -> None:
         folder = out / "runs" / run.label
+        _require_same_run(folder, run.config, source.fingerprint)  # another process may have begun since
         weights = _finished(folder, run.config)
         say(f"{i}/{len(runs)} {run.label}" + (": finished before" if weights else ""))
         if weights is None:
@@ -81,14 +82,16 @@ def run(
                 jobs.train(run.config, data, folder, device=device, console=console)
             except TrainingDivergedError as error:
                 diverged[run.label] = str(error)
-                failed.append(f"{run.label}: {error}")
                 return
             weights = _finished(folder, run.config)
         measure(run.label, folder, weights)
 
     def summarise() -> None:
+        for label in [run.label for run in runs if run.label in diverged and _finished(out / "runs" / run.label, run.config)]:
+            del diverged[label]  # another process came through
         measured = [out / "bench" / label / "rows.jsonl" for label in work if label not in diverged]
         rows = report.read_rows(measured)
+        failed.extend([*jobs.failures(rows), *(f"{label}: {error}" for label, error in diverged.items())])
         found = records(runs, [row for row in rows if row["suite"] == suites[0].name], diverged)
         files.write_text(out / "sweep.jsonl", "".join(files.to_line(record) for record in found))
         files.write_text(out / "table.md", table(found))
@@ -103,6 +106,7 @@ def run(
     others = sorted({path.name for path in (out / "runs").iterdir() if path.is_dir()} - {run.label for run in runs})
     if others:
         say(f"{out / 'runs'} also holds {len(others)} runs that were not asked for now ({others[0]} ...): the table is without them")
+    failed: list[str] = []
     _share({"the table": summarise}, lambda _: out, say)
     return failed
 
@@ -120,7 +124,7 @@ def _share(work: Mapping[str, Callable[[], None]], folder: Callable[[str], Path]
                 else:
                     elsewhere.append(label)
         if elsewhere and not told:
-            say(f"another process of this sweep works on {', '.join(elsewhere)}: waiting")
+            say(f"another process of this sweep has {', '.join(elsewhere)} in hand: waiting")
             told = True
         if elsewhere:
             time.sleep(PATIENCE)
