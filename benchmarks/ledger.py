@@ -24,6 +24,7 @@ import lzma
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,17 +79,21 @@ def add(
     into: Path = KEPT,
 ) -> Path:
     """Keeps further models beside those of a folder, which may come from another machine; by default, of the metrics that are kept there.
-    Raises UserError, before anything is changed, for a model that is kept already, for rows that cannot be compared with the kept ones
-    (other inputs, another protocol), and as `keep` does."""
+    Resizers that are there already are not kept twice. Raises UserError, before anything is changed, for a model that is kept already, for
+    rows that cannot be compared with the kept ones (other inputs, another protocol), and as `keep` does."""
     folder = into / name
     if not (folder / "rows.jsonl.xz").is_file():
         raise UserError(f"{folder}: nothing is kept there; keep it first")
     kept, known = report.read_rows([folder]), {model for origin in origins(folder) for model in origin["models"]}
-    given = {short(row["model"]) for row in report.read_rows(benches) if row["weights_sha256"]}
-    given |= {short(run.resolve().name) for run in runs}
+    rows = _rounded(benches, metrics or sorted({f"{row['metric']}-{row['space']}" for row in kept}))
+    given = {row["model"] for row in rows if row["weights_sha256"]} | {short(run.resolve().name) for run in runs}
     if given & known:
         raise UserError(f"{', '.join(sorted(given & known))}: kept in {folder} already; keep all of it anew, or use another label")
-    rows = _rounded([folder, *benches], metrics or sorted({f"{row['metric']}-{row['space']}" for row in kept}))
+    there = {row["model"] for row in kept}
+    with tempfile.TemporaryDirectory() as aside:
+        further = Path(aside) / "rows.jsonl"
+        files.write_text(further, "".join(files.to_line(row) for row in rows if row["model"] not in there))
+        rows = report.read_rows([folder, further])
     weights = {run: checkpoint.load(run) for run in runs}
     _put(folder, rows, weights, origins(folder), {"machine": machine, "commits": commits, "command": command})
     return folder
