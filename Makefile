@@ -10,7 +10,7 @@ OUT ?= wildsr-demo
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    train, measure, upscale and report on sample photographs (under five minutes)"
+	@echo "make demo    train, measure, upscale and report on sample photographs (three to seven minutes on two cores)"
 	@echo "make test    run the tests"
 	@echo "make bench   measure how fast it is, beside the plain way (under ten minutes, on a machine that does nothing else)"
 	@echo "make lint    ruff and pyright"

@@ -48,7 +48,7 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for all that the demo makes.")] = Path("wildsr-demo"), device: Device = "auto"
 ) -> None:
-    """Train three small networks, measure them on held-out photographs, and write one page to look at (under five minutes)."""
+    """Train three small networks, measure them on held-out photographs, and write one page to look at (3 to 7 minutes on two cores)."""
     from wildsr.demo import demo as run
 
     _finish(run(out, device=device))
