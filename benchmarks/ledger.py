@@ -27,7 +27,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from wildsr import checkpoint, config, files, recipes, report
 from wildsr.errors import UserError
@@ -45,16 +45,16 @@ BLOCK = re.compile(r"(<!-- made: (?P<asked>[^\n]*?) -->\n)(?P<body>.*?)(<!-- /ma
 # Keeping
 
 
+class Facts(TypedDict):
+    """What only who keeps a bench knows of it: the machine, the commits that trained and measured, and the command."""
+
+    machine: str
+    commits: str
+    command: str
+
+
 def keep(
-    name: str,
-    benches: Sequence[Path],
-    runs: Sequence[Path],
-    *,
-    machine: str,
-    commits: str,
-    command: str,
-    metrics: Sequence[str] = (),
-    into: Path = KEPT,
+    name: str, benches: Sequence[Path], runs: Sequence[Path], metrics: Sequence[str] = (), into: Path = KEPT, **facts: Unpack[Facts]
 ) -> Path:
     """Copies rows (of some metrics, or of all), compressed and rounded to `DECIMALS`, and of each run its configuration, its log and the
     hash of its weights. What a sweep of one axis calls "training=plain,seed=0" becomes "plain-seed0". Raises UserError, before anything
@@ -63,20 +63,12 @@ def keep(
     weights = {run: checkpoint.load(run) for run in runs}
     folder = into / name
     shutil.rmtree(folder, ignore_errors=True)
-    _put(folder, rows, weights, [], {"machine": machine, "commits": commits, "command": command})
+    _put(folder, rows, weights, [], facts)
     return folder
 
 
 def add(
-    name: str,
-    benches: Sequence[Path],
-    runs: Sequence[Path],
-    *,
-    machine: str,
-    commits: str,
-    command: str,
-    metrics: Sequence[str] = (),
-    into: Path = KEPT,
+    name: str, benches: Sequence[Path], runs: Sequence[Path], metrics: Sequence[str] = (), into: Path = KEPT, **facts: Unpack[Facts]
 ) -> Path:
     """Keeps further models beside those of a folder, which may come from another machine; by default, of the metrics that are kept there.
     Resizers that are there already are not kept twice. Raises UserError, before anything is changed, for a model that is kept already, for
@@ -95,7 +87,7 @@ def add(
         files.write_text(further, "".join(files.to_line(row) for row in rows if row["model"] not in there))
         rows = report.read_rows([folder, further])
     weights = {run: checkpoint.load(run) for run in runs}
-    _put(folder, rows, weights, origins(folder), {"machine": machine, "commits": commits, "command": command})
+    _put(folder, rows, weights, origins(folder), facts)
     return folder
 
 
@@ -117,7 +109,7 @@ def _put(
     rows: Sequence[dict[str, Any]],
     weights: dict[Path, checkpoint.Checkpoint],
     before: Sequence[dict[str, Any]],
-    facts: dict[str, Any],
+    facts: Facts,
 ) -> None:
     known = {model for origin in before for model in origin["models"]}
     models = {row["model"] for row in rows if row["weights_sha256"]} | {short(run.resolve().name) for run in weights}

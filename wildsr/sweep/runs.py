@@ -87,8 +87,10 @@ def run(
         measure(run.label, folder, weights)
 
     def summarise() -> None:
-        for label in [run.label for run in runs if run.label in diverged and _finished(out / "runs" / run.label, run.config)]:
-            del diverged[label]  # another process came through
+        for run in runs:
+            there = (out / "bench" / run.label / "rows.jsonl").is_file()
+            if run.label in diverged and there and _finished(out / "runs" / run.label, run.config):
+                del diverged[run.label]  # another process came through
         measured = [out / "bench" / label / "rows.jsonl" for label in work if label not in diverged]
         rows = report.read_rows(measured)
         failed.extend([*jobs.failures(rows), *(f"{label}: {error}" for label, error in diverged.items())])
