@@ -15,7 +15,7 @@ from conftest import photograph
 from PIL import Image
 
 from wildsr import checkpoint, config, files, jobs, recipes, sweep, upscale
-from wildsr.errors import UserError
+from wildsr.errors import TrainingDivergedError, UserError
 from wildsr.sweep import figure, results
 from wildsr.train import TrainConfig
 
@@ -419,6 +419,22 @@ def test_two_processes_at_once_do_no_work_twice_and_disturb_nobody(whole, folder
     for one, other in zip(ours, theirs, strict=True):
         # To rounding: another device, or number of threads, sums in another order.
         assert one["value"] == pytest.approx(other["value"], abs=0.05)
+
+
+def test_a_run_that_diverges_here_and_came_through_elsewhere_has_not_failed(whole, folders, tmp_path, monkeypatch):
+    runs, out = copied(whole, tmp_path)
+    label = LABELS[1]
+    for kind in ("runs", "bench"):
+        shutil.move(out / kind / label, tmp_path / kind)
+
+    def diverge(*_, **__):
+        for kind in ("runs", "bench"):
+            shutil.copytree(tmp_path / kind, out / kind / label, dirs_exist_ok=True)
+        raise TrainingDivergedError("at step 2")
+
+    monkeypatch.setattr("wildsr.jobs.train", diverge)
+    assert sweep.run(runs, ["resizers"], *folders, out) == []
+    assert (out / "sweep.jsonl").read_bytes() == (whole[1] / "sweep.jsonl").read_bytes()
 
 
 def test_a_launcher_of_several_processes_is_refused(whole, folders, tmp_path, monkeypatch):
