@@ -71,8 +71,9 @@ def add(
     name: str, benches: Sequence[Path], runs: Sequence[Path], metrics: Sequence[str] = (), into: Path = KEPT, **facts: Unpack[Facts]
 ) -> Path:
     """Keeps further models beside those of a folder, which may come from another machine; by default, of the metrics that are kept there.
-    Resizers that are there already are not kept twice. Raises UserError, before anything is changed, for a model that is kept already, for
-    rows that cannot be compared with the kept ones (other inputs, another protocol), and as `keep` does."""
+    Resizers that are there already are not kept twice; models of the same facts share them. Raises UserError, before anything is changed,
+    for a model that is kept already, for rows that cannot be compared with the kept ones (other inputs, another protocol), and as `keep`
+    does."""
     folder = into / name
     if not (folder / "rows.jsonl.xz").is_file():
         raise UserError(f"{folder}: nothing is kept there; keep it first")
@@ -122,7 +123,9 @@ def _put(
             shutil.copyfile(run / part, there / part)
         card = {"weights_sha256": found.weights_sha256, "images_seen": found.metadata["images_seen"]}
         files.write_text(there / "weights.json", files.to_json(card))
-    files.write_text(folder / "facts.json", files.to_json([*before, {"models": sorted(models - known), **facts}]))
+    alike = [origin for origin in before if {**origin, **facts} == origin]
+    further = {"models": sorted(models - known | {model for origin in alike for model in origin["models"]}), **facts}
+    files.write_text(folder / "facts.json", files.to_json([*(origin for origin in before if origin not in alike), further]))
 
 
 def origins(folder: Path) -> list[dict[str, Any]]:

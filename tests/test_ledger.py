@@ -116,6 +116,12 @@ def test_further_models_are_kept_beside_the_others(kept, tmp_path, pictures, tin
     assert "third, third-seed1: Trained at c2. M 2." in lines
 
 
+def test_models_of_the_same_facts_share_them(kept, tmp_path):
+    facts = {"machine": "M 1", "commits": "Trained at c1", "command": "make it"}
+    ledger.add("few", further(tmp_path), [], **facts, into=kept.parent)
+    assert ledger.origins(kept) == [{"models": ["plain", "plain-seed0", "robust", "third"], **facts}]
+
+
 def test_what_does_not_go_together_is_not_kept_together(kept, tmp_path):
     facts = {"machine": "", "commits": "", "command": "", "into": kept.parent}
     before = {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()}
