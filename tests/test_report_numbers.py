@@ -288,6 +288,23 @@ def test_a_set_is_known_by_its_folder():
     assert published.published(summary)[0].cell("B100", "clean") == 23.89
 
 
+def test_what_a_seed_does_to_two_methods_alike_is_not_in_their_difference():
+    """Of the same seeds, in whatever order they were measured; of other seeds, nothing is known."""
+    runs = [{"clean": (11.0, 11.0)}, {"clean": (13.0, 13.0)}, {"clean": (18.0, 18.0)}]
+    more = [{"clean": tuple(value + 0.5 for value in run["clean"])} for run in runs]
+    rows = [*grid({"bicubic": {"clean": (10.0, 10.0)}}), *seeds("plain", runs)]
+    paired = seeds("robust", more)[::-1]
+    found = grid_of([*rows, *paired])
+    assert found.seeds == {"bicubic": (), "plain": (0, 1, 2), "robust": (0, 1, 2)}
+    cell = found.cell("robust", over="plain")
+    assert ends(cell) == pytest.approx((0.5, 0.5), abs=1e-12)
+    duel = duels.Duels(found, ["robust", "plain"]).duel("robust", "plain").lines["clean"].cell
+    assert ends(duel) == pytest.approx((0.5, 0.5), abs=1e-12)
+    apart = grid_of([*rows, *(row | {"training_seed": row["training_seed"] + 3} for row in paired)]).cell("robust", over="plain")
+    assert apart.mean == pytest.approx(0.5)
+    assert apart.low < -3 < 4 < apart.high
+
+
 def test_values_of_seeds_are_arrays():
     rows = [*grid({"bicubic": {"clean": (1.0, 2.0)}}), *seeds("plain", [{"clean": (3.0, 4.0)}, {"clean": (5.0, 6.0)}])]
     assert np.array_equal(grid_of(rows).values("plain", "Set5", "clean"), [[3.0, 4.0], [5.0, 6.0]])

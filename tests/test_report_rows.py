@@ -201,6 +201,7 @@ def test_seeds_of_one_training_are_one_method():
         ("other-seed0", ("other-seed0",), "1 seed"),
         ("robust", ("robust-seed0", "robust-seed1"), "2 seeds"),
     ]
+    assert methods.seeds_notes(found, intervals=False) == "plain, robust: mean over 2 seeds"
     assert methods.seeds_notes(found) == (
         "plain, robust: mean over 2 seeds, interval over seeds and pictures; other-seed0: 1 seed, so its interval is over pictures alone"
     )

@@ -11,14 +11,17 @@ from scipy import stats
 
 from wildsr.report.statistics import Bootstrap, holm, interval, wilcoxon
 
+SEEDS, OTHERS = (0, 1, 2), (3, 4, 5)
+"""Of two methods."""
+
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(25, 3, shape)
 
 
-def slow_means(bootstrap: Bootstrap, values: list[np.ndarray], method: str = "") -> np.ndarray:
+def slow_means(bootstrap: Bootstrap, values: list[np.ndarray], trainings: tuple[int, ...] = ()) -> np.ndarray:
     """Cell by cell, with the numbers of times that `bootstrap` drew each training and each picture."""
-    seeds = bootstrap._counts(values[0].shape[0], "seeds", method)
+    seeds = bootstrap._counts(values[0].shape[0], "seeds", trainings)
     result = []
     for r in range(bootstrap.resamples):
         of_sets = []
@@ -74,25 +77,25 @@ def test_seeds_that_differ_widen_the_interval():
 def test_a_constant_gain_has_an_interval_of_no_width():
     values = [normal(1, 5), normal(1, 14, seed=1)]
     bootstrap = Bootstrap([5, 14])
-    gains = bootstrap.means([part + 0.25 for part in values], "a") - bootstrap.means(values, "b")
+    gains = bootstrap.means([part + 0.25 for part in values], SEEDS) - bootstrap.means(values, OTHERS)
     assert np.allclose(gains, 0.25, atol=1e-12, rtol=0)
     assert np.ptp(bootstrap.means(values)) > 1
 
 
-def test_pictures_are_drawn_alike_and_seeds_apart_for_each_method():
+def test_pictures_are_drawn_alike_and_seeds_for_the_same_trainings():
     values = [normal(3, 5), normal(3, 14, seed=1)]
     bootstrap = Bootstrap([5, 14])
-    means = bootstrap.means(values, "a")
-    assert np.array_equal(means, bootstrap.means(values, "a"))
-    assert np.array_equal(means, Bootstrap([5, 14]).means(values, "a"))
-    assert not np.array_equal(means, bootstrap.means(values, "b"))
-    assert not np.array_equal(means, Bootstrap([5, 14], seed=1).means(values, "a"))
-    # One seed each: only pictures are drawn, and the name is immaterial.
+    means = bootstrap.means(values, SEEDS)
+    assert np.array_equal(means, bootstrap.means(values, SEEDS))
+    assert np.array_equal(means, Bootstrap([5, 14]).means(values, SEEDS))
+    assert not np.array_equal(means, bootstrap.means(values, OTHERS))
+    assert not np.array_equal(means, Bootstrap([5, 14], seed=1).means(values, SEEDS))
+    # One seed each: only pictures are drawn, and which seed it was is immaterial.
     single = [part[:1] for part in values]
-    assert np.array_equal(bootstrap.means(single, "a"), bootstrap.means(single, "b"))
-    # A number that belongs to the seed alone shows the draws of the seeds: no relation between two names.
+    assert np.array_equal(bootstrap.means(single, SEEDS), bootstrap.means(single, OTHERS))
+    # A number that belongs to the seed alone shows the draws of the seeds: no relation between other seeds.
     only = [np.arange(3.0)[:, None] + np.zeros((3, n)) for n in (5, 14)]
-    assert abs(np.corrcoef(bootstrap.means(only, "a"), bootstrap.means(only, "b"))[0, 1]) < 0.1
+    assert abs(np.corrcoef(bootstrap.means(only, SEEDS), bootstrap.means(only, OTHERS))[0, 1]) < 0.1
 
 
 def test_two_sets_are_drawn_apart():
@@ -134,7 +137,7 @@ def test_means_equal_their_slow_twin(missing):
     if missing:
         values[0][1, 2] = values[0][:, 4] = values[2][0, 0] = np.nan
     bootstrap = Bootstrap([5, 1, 9], resamples=60)
-    assert bootstrap.means(values, "a") == pytest.approx(slow_means(bootstrap, values, "a"), abs=1e-12)
+    assert bootstrap.means(values, SEEDS) == pytest.approx(slow_means(bootstrap, values, SEEDS), abs=1e-12)
 
 
 def test_a_set_without_values_is_left_out():

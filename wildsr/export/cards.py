@@ -1,6 +1,7 @@
 """A catalogue entry for OpenModelDB, and a model card for the Hugging Face hub."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,16 @@ def _training(found: Checkpoint) -> dict[str, Any]:
     config = found.metadata.get("config")
     if not isinstance(config, dict):
         return {}
-    values = {"trainingIterations": config.get("steps"), "trainingBatchSize": config.get("batch_size")}
+    values = {"trainingIterations": _steps(found, config), "trainingBatchSize": config.get("batch_size")}
     if isinstance(config.get("lr_patch"), int):
         values["trainingHRSize"] = config["lr_patch"] * found.network.scale
     return {**{key: value for key, value in values.items() if isinstance(value, int)}, "trainingOTF": True}
+
+
+def _steps(found: Checkpoint, config: Mapping[str, Any]) -> Any:
+    """The steps that these weights saw, which are fewer than planned where they come from the middle of a training."""
+    seen, batch = found.metadata.get("images_seen"), config.get("batch_size")
+    return seen // batch if isinstance(seen, int) and isinstance(batch, int) and batch > 0 else config.get("steps")
 
 
 def write_card(target: Path, found: Checkpoint, about: About, model: Path, table: str) -> list[str]:
@@ -131,7 +138,10 @@ def _recipe(found: Checkpoint) -> list[str]:
     lines = [f"- recipe: {told['recipe']}"] if told.get("recipe") else []
     if isinstance(config, dict):
         names = ("steps", "batch_size", "lr_patch", "learning_rate", "seed", "ema", "target_usm")
-        lines += [f"- {name}: {config[name]}" for name in names if name in config]
+        shown = {name: config[name] for name in names if name in config}
+        if "steps" in shown and (run := _steps(found, config)) != shown["steps"]:
+            shown["steps"] = f"{run} of {shown['steps']}"
+        lines += [f"- {name}: {value}" for name, value in shown.items()]
         degradation = config.get("degradation")
         if isinstance(degradation, dict) and "name" in degradation:
             drawn = json.dumps({key: value for key, value in degradation.items() if key != "name"}, ensure_ascii=False)

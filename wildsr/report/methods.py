@@ -17,12 +17,13 @@ LEFT_OVER = re.compile(r"(?:[-_., ]+s?|[-_., ]*seed[-_.= ]*)$", re.IGNORECASE)
 @dataclass(frozen=True)
 class Method:
     """A model, or several that are one training with different seeds. `trained`: whether it has weights, as plain resizing has not;
-    `known`: whether its rows say of which training it is."""
+    `known`: whether its rows say of which training it is; `training_seeds`: those of the models, where there are several."""
 
     name: str
     models: tuple[str, ...]
     trained: bool
     known: bool
+    training_seeds: tuple[int, ...] = ()
 
     @property
     def seeds(self) -> str:
@@ -32,7 +33,7 @@ class Method:
 
 def methods_of(rows: Iterable[Row]) -> list[Method]:
     """Methods in the order of their models, bicubic first. Models whose rows share `training` and the kind of weights are one method if
-    their `training_seed`s all differ; its name is the common part of their labels."""
+    their `training_seed`s all differ, in the order of these; its name is the common part of their labels."""
     facts: dict[str, Row] = {}
     for row in rows:
         facts.setdefault(row["model"], row)
@@ -44,15 +45,17 @@ def methods_of(rows: Iterable[Row]) -> list[Method]:
         groups.setdefault((model, "") if training is None else (str(training), "training", str(row.get("weights_key"))), []).append(model)
     found: list[Method] = []
     for group in groups.values():
-        seeds = [facts[model].get("training_seed") for model in group]
+        seeds = {model: facts[model]["training_seed"] for model in group if facts[model].get("training_seed") is not None}
         trained, known = (facts[group[0]].get(fact) is not None for fact in ("weights_sha256", "training"))
-        if len(group) > 1 and None not in seeds and len(set(seeds)) == len(seeds):
+        if len(group) > 1 and len({*seeds.values()}) == len(group):
             name = _common(group)
-            taken = not name or name in models
-            found.append(Method(f"{group[0]} and {plural(len(group) - 1, 'other')}" if taken else name, tuple(group), trained, known))
+            if not name or name in models:
+                name = f"{group[0]} and {plural(len(group) - 1, 'other')}"
+            inorder = sorted((seed, model) for model, seed in seeds.items())
+            found.append(Method(name, tuple(model for _, model in inorder), trained, known, tuple(seed for seed, _ in inorder)))
         else:
             found += [Method(model, (model,), trained, known) for model in group]
-    return sorted(found, key=lambda method: models.index(method.models[0]))
+    return sorted(found, key=lambda method: min(map(models.index, method.models)))
 
 
 def _common(labels: Sequence[str]) -> str:
@@ -96,13 +99,15 @@ class Grid:
     """Means of methods over the seeds and pictures of one summary, and gains over one another, with 95 % intervals.
 
     A picture counts where every seed of a method answered it; for a gain, every seed of both. Intervals are of the hierarchical bootstrap:
-    seeds, then pictures within each set; all methods meet the same drawn pictures, so that gains are paired."""
+    seeds, then pictures within each set; all methods meet the same drawn pictures, and those of the same seeds the same drawn seeds, so
+    that gains are paired."""
 
     def __init__(self, summary: Summary, methods: Sequence[Method]) -> None:
         self.summary = summary
         there = {model for model, _, _ in [*summary.values, *summary.failures]}
         self.methods = [method for method in methods if there & set(method.models)]
         self._models = {method.name: method.models for method in methods}
+        self.seeds = {method.name: method.training_seeds for method in methods}
         self._images = {name: [image for _, image in summary.images(name)] for name in summary.sets}
         self._bootstraps: dict[tuple[str, ...], Bootstrap] = {}
         self._values: dict[tuple[str, str, str], np.ndarray] = {}
@@ -188,7 +193,7 @@ class Grid:
         if key not in self._drawn:
             if sets not in self._bootstraps:
                 self._bootstraps[sets] = Bootstrap([len(self._images[name]) for name in sets])
-            self._drawn[key] = self._bootstraps[sets].means(values, method)
+            self._drawn[key] = self._bootstraps[sets].means(values, self.seeds[method])
         return self._drawn[key]
 
     # What cells mean
@@ -235,12 +240,14 @@ def bounds(cell: Cell, metric: str, *, gain: bool = False) -> str:
     return f"{show(cell.low, metric)}–{show(cell.high, metric)}".replace("–-", "–−")
 
 
-def seeds_notes(methods: Sequence[Method]) -> str:
-    """A sentence on what the intervals are over."""
+def seeds_notes(methods: Sequence[Method], intervals: bool = True) -> str:
+    """A sentence on what means are over, and intervals where some are shown."""
     several: dict[str, list[str]] = {}
     for method in methods:
         if len(method.models) > 1:
             several.setdefault(method.seeds, []).append(method.name)
+    if not intervals:
+        return "; ".join(f"{', '.join(names)}: mean over {seeds}" for seeds, names in several.items())
     single = [method.name for method in methods if len(method.models) == 1 and method.trained]
     words = [f"{', '.join(names)}: mean over {seeds}, interval over seeds and pictures" for seeds, names in several.items()]
     if len(single) == 1:

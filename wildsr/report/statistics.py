@@ -28,7 +28,8 @@ class Bootstrap:
 
     A resample draws, with replacement, as many trainings as there are, and in each set as many pictures as it has; each pair of a drawn
     training and a drawn picture counts (crossed levels, for every training meets every picture). Sets are never resampled. Every method
-    meets the same drawn pictures, so that the difference of two results of `means` is that of paired resamples."""
+    meets the same drawn pictures, and methods of the same training seeds the same drawn seeds, so that the difference of two results of
+    `means` is that of paired resamples."""
 
     def __init__(self, sizes: Sequence[int], *, resamples: int = 2000, seed: int = 0) -> None:
         """`sizes`: how many pictures each set has."""
@@ -36,11 +37,12 @@ class Bootstrap:
         # (resamples, n) for each set: how often each picture was drawn.
         self._pictures = [self._counts(n, "pictures", i) for i, n in enumerate(self.sizes)]
 
-    def means(self, values: Sequence[np.ndarray], method: str = "") -> np.ndarray:
+    def means(self, values: Sequence[np.ndarray], trainings: Sequence[int] = ()) -> np.ndarray:
         """Resampled means, (resamples,): over sets, each weighing the same, of the mean over pictures and training seeds.
 
-        values[i]: (seeds, sizes[i]), NaN where missing; row s of all sets is the same training. The seeds are drawn for each `method`
-        apart, and alike for equal names.
+        values[i]: (seeds, sizes[i]), NaN where missing; row s of all sets is the same training. `trainings`: the seeds of the rows. Equal
+        ones are drawn alike, different ones apart: what a seed does to one method (its start, its pictures) it may do to another, and in
+        their difference that is gone.
         What is missing is left out and the rest weighs more. A set without any value is left out; a resample in which a set that has some
         drew none of them is NaN. For a paired difference, let NaN stand in both where either is missing. An infinite value makes the
         resamples that drew it infinite (NaN where both +∞ and −∞ were drawn). Raises ValueError for values of another shape."""
@@ -49,15 +51,13 @@ class Bootstrap:
         expected = [(seeds, n) for n in self.sizes]
         if [part.shape for part in values] != expected:
             raise ValueError(f"values have the shapes {[part.shape for part in values]}, expected {expected}")
-        trainings = self._counts(seeds, "seeds", method)
+        drawn = self._counts(seeds, "seeds", trainings)
         means = [
-            _weighted_mean(part, trainings, pictures)
-            for part, pictures in zip(values, self._pictures, strict=True)
-            if not np.isnan(part).all()
+            _weighted_mean(part, drawn, pictures) for part, pictures in zip(values, self._pictures, strict=True) if not np.isnan(part).all()
         ]
         return _quiet_mean(np.stack(means)) if means else np.full(self.resamples, np.nan)
 
-    def _counts(self, n: int, *key: int | str) -> np.ndarray:
+    def _counts(self, n: int, *key: object) -> np.ndarray:
         """(resamples, n): how often each of n was drawn in n draws."""
         if n < 2:
             return np.ones((self.resamples, n))

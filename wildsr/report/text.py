@@ -139,9 +139,9 @@ def _notes(grid: Grid, beside: bool, intervals: bool) -> list[str]:
     if grid.summary.failures:
         notes.append(f"† mean over fewer pictures, as the model failed: {'; '.join(grid.summary.failure_notes())}.")
     if beside and any(published(grid.summary, [name]) for name in grid.summary.sets):
-        notes.append(f"Published, not measured here: {SOURCE}.")
+        notes.append(f"Published, not measured here: {SOURCE}. Their inputs have other noise, of the same kind: hundredths mean little.")
     if intervals or any(len(method.models) > 1 for method in grid.methods):
-        over = seeds_notes(grid.methods)
+        over = seeds_notes(grid.methods, intervals)
         notes.append(" ".join(["95 % intervals."] * intervals + [f"{over}."] * bool(over)))
     return notes
 
