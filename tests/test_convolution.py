@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from wildsr.networks import SRResNet, SRResNetConfig, convolution
-from wildsr.networks.convolution import Conv3x3
+from wildsr.networks import RRDBNet, RRDBNetConfig, SRResNet, SRResNetConfig, convolution
+from wildsr.networks.convolution import Conv3x3, training_layout
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +91,18 @@ def test_in_eval_mode_it_is_a_plain_convolution(monkeypatch):
     module, x = Conv3x3(16, 16).to(memory_format=torch.channels_last), last(torch.rand(1, 16, 32, 32))
     assert "Convolution" in module(x).grad_fn.name()
     assert module(x).grad_fn.name() != module.eval()(x).grad_fn.name() == "ConvolutionBackward0"
+
+
+@pytest.mark.parametrize(
+    ("net", "middling"),
+    [
+        *((SRResNet(SRResNetConfig(channels=channels, blocks=1)), 32 <= channels < 64) for channels in (16, 31, 32, 48, 63, 64)),
+        (RRDBNet(RRDBNetConfig(channels=32, growth=16, blocks=1)), True),  # its last dense convolution goes from 96 to 32
+        (torch.nn.Conv2d(32, 32, 3), False),
+    ],
+)
+def test_networks_of_middling_width_train_in_pytorch_s_layout_where_that_is_faster(monkeypatch, net, middling):
+    for slow, place in ((True, "cpu"), (True, "cuda"), (False, "cpu"), (False, "cuda")):
+        monkeypatch.setattr(convolution, "_SLOW", slow)
+        expected = torch.contiguous_format if slow and place == "cpu" and middling else torch.channels_last
+        assert training_layout(net, torch.device(place)) == expected

@@ -16,7 +16,7 @@ from rich.console import Console
 from wildsr import checkpoint, config, datasets, files, networks
 from wildsr.degrade import unsharp_mask
 from wildsr.errors import TrainingDivergedError, UserError
-from wildsr.networks import SRResNet, SRResNetConfig, SwinIRConfig
+from wildsr.networks import SRResNet, SRResNetConfig, SwinIRConfig, convolution
 from wildsr.regularize import AdaptiveDropout, FeatureAlignment, FeatureDropout, attach
 from wildsr.train import SCHEDULES, Samples, TrainConfig, train
 from wildsr.train.log import Unread
@@ -272,6 +272,28 @@ def test_a_step_with_its_numbers_in_tensors_is_the_same_step():
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
     assert not torch.equal(found[0][1], small_network().state_dict()["conv_first.weight"])
+
+
+def test_a_training_is_the_same_in_either_layout(tiny, pictures, tmp_path, monkeypatch):
+    middling = tiny.model_copy(update={"network": SRResNetConfig(channels=32, blocks=1, scale=2), "regularizers": REGULARIZERS})
+    seen, ends = [], []
+    forward = SRResNet.forward
+
+    def noted(net, x):
+        if torch.is_grad_enabled():  # a step, not the look at the network's shapes
+            seen.append((x, net.conv_first.weight))
+        return forward(net, x)
+
+    monkeypatch.setattr(SRResNet, "forward", noted)
+    for slow in (True, False):
+        monkeypatch.setattr(convolution, "_SLOW", slow)
+        seen.clear()
+        path = run(middling, pictures, tmp_path / str(slow))
+        layout = torch.contiguous_format if slow else torch.channels_last
+        assert len(seen) == 6
+        assert all(tensor.is_contiguous(memory_format=layout) for pair in seen for tensor in pair)
+        ends.append((log(path.parent, "step")[-1]["losses"], checkpoint.load(path).weights))
+    torch.testing.assert_close(*ends, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("parts", [1, 2])

@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from wildsr import chance, checkpoint, datasets, devices, files, networks
 from wildsr.errors import TrainingDivergedError, UserError
+from wildsr.networks.convolution import training_layout
 from wildsr.regularize import attach
 from wildsr.train.config import BOOKKEEPING, SCHEDULES, TrainConfig, require_sites
 from wildsr.train.log import Bar, Log, StopRequests, Unread
@@ -96,7 +97,7 @@ def _train(
     if found.start is not None:
         trained = networks.trained(config.network)
         net.load_state_dict({name: tensor.float() for name, tensor in found.start.weights.items() if name in trained}, strict=False)
-    net = net.to(place).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    net = net.to(place).to(memory_format=training_layout(net, place))  # pyright: ignore[reportCallIssue]
     averaged = copy.deepcopy(net).eval().requires_grad_(False)
     optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate, betas=config.betas, fused=place.type != "mps")
     _begin_moments(net, optimizer, first)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from wildsr.networks.convolution import training_layout
 from wildsr.regularize import Attached
 
 
@@ -41,6 +42,7 @@ class Step:
         self._parameters = list(inner.parameters())
         self._means, self._values = list(averaged.state_dict().values()), list(inner.state_dict().values())
         place = self._parameters[0].device
+        self._layout = training_layout(inner, place)
         self._rate, self._weight = 0.0, 0.0
         if in_tensors:
             self._rate, self._weight = torch.zeros((), device=place), torch.zeros((), device=place)
@@ -63,7 +65,7 @@ class Step:
             self._optimizer.zero_grad()
         with self._alone(not last):
             with torch.autocast(lr.device.type, torch.bfloat16, enabled=self._bf16):
-                sr = self._net(lr.contiguous(memory_format=torch.channels_last))
+                sr = self._net(lr.contiguous(memory_format=self._layout))
             losses = {"pixel": F.l1_loss(sr.float(), hr), **self._attached.losses()}
             values = torch.stack(list(losses.values()))
             total = values.sum()
