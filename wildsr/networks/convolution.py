@@ -26,7 +26,7 @@ _BYTES = 3_000_000
 
 def training_layout(net: nn.Module, place: torch.device) -> torch.memory_format:
     """How a network's weights and features are best laid out for training on a device: channels last, as a rule; as PyTorch does by
-    default default for networks of a middling width on CPUs without AVX-512."""
+    default for networks of a middling width on CPUs without AVX-512."""
     widest = max((min(module.in_channels, module.out_channels) for module in net.modules() if isinstance(module, Conv3x3)), default=0)
     return torch.contiguous_format if _SLOW and place.type == "cpu" and widest in _MIDDLING else torch.channels_last
 

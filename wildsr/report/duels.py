@@ -101,10 +101,8 @@ class Duels:
         mean = float(differences[~lacking].mean())
         cell = Cell(mean, count, count)
         if math.isfinite(mean) and count > 1:
-            drawn = [
-                self._boot.means([np.where(lacking, math.nan, self.values(name, column))], self.grid.seeds[name])
-                for name in (first, second)
-            ]
+            values = {name: np.where(lacking, math.nan, self.values(name, column)) for name in (first, second)}
+            drawn = [self._boot.means([each], self.grid.seeds[name]) for name, each in values.items()]
             ends = interval(drawn[0] - drawn[1], mean)
             cell = Cell(mean, count, count, ends.low, ends.high)
         return Line(count, cell, wilcoxon(differences), None)

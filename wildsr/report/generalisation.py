@@ -63,9 +63,8 @@ class _Shared:
             theirs.append(np.where(lacking, math.nan, pair[1]))
             if not lacking.all():
                 means.append(pair[0][:, ~lacking].mean() - pair[1][:, ~lacking].mean())
-        return float(np.mean(means)) if means else math.nan, self._boot.means(mine, grid.seeds[method]) - self._boot.means(
-            theirs, grid.seeds[BICUBIC]
-        )
+        drawn, plain = self._boot.means(mine, grid.seeds[method]), self._boot.means(theirs, grid.seeds[BICUBIC])
+        return float(np.mean(means)) if means else math.nan, drawn - plain
 
 
 def compare(grids: Sequence[Grid]) -> Comparison:
