@@ -51,7 +51,19 @@ def test_a_lacking_key_is_named(tmp_path, key):
         report.read_rows([write(tmp_path, [row(image="b"), bad])])
 
 
-@pytest.mark.parametrize(("key", "value"), [("value", "20"), ("value", True), ("model", 3), ("set", ""), ("scale", "4"), ("seed", None)])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("value", "20"),
+        ("value", True),
+        ("model", 3),
+        ("set", ""),
+        ("scale", "4"),
+        ("seed", None),
+        ("training_seed", "one"),
+        ("training_seed", True),
+    ],
+)
 def test_a_wrong_type_is_named(tmp_path, key, value):
     with pytest.raises(UserError, match=f"{key} = "):
         report.read_rows([write(tmp_path, [row(**{key: value})])])

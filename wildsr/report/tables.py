@@ -117,6 +117,8 @@ def _check_row(row: Row, path: Path) -> None:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not (isinstance(value, str) and value if key in TEXTS else is_number or (key == "value" and value is None)):
             raise UserError(f"{path}: {key} = {value!r} is not a {'text' if key in TEXTS else 'number'}")
+    if type(seed := row.get("training_seed")) not in (int, type(None)):  # True is no seed either
+        raise UserError(f"{path}: training_seed = {seed!r} is not a whole number")
 
 
 def _check_agreement(seen: dict[tuple[str, ...], tuple[Any, Path]], row: Row, path: Path) -> None:
