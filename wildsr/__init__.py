@@ -1,4 +1,4 @@
-"""wildsr: super-resolution that holds up on degradations it never saw, and the proof of it.
+"""wildsr: super-resolution that holds up on degradations it never saw, and numbers for it that can be checked.
 
 The names below are the public API, beside the functions that bear their module's name (`wildsr.train.train`, `wildsr.benchmark.run`)."""
 
