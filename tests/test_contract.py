@@ -1,6 +1,7 @@
 """The contract that every regulariser keeps on every network: keys and eval output untouched, strength 0 harmless, acting in every mode
 (eager, bf16 autocast, compiled, two processes), gradients finite, and no trace left."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -65,12 +66,13 @@ PATIENCE = 850
 """Seconds: compiling alone takes 214 on two cores of a slow machine, and more beside other work."""
 
 
-def errors_of(process):
-    """What a process says until it ends; one that does not end is not left behind."""
-    try:
-        return process.communicate(timeout=PATIENCE)[1]
-    finally:
-        process.kill()
+def errors_of(*processes):
+    """What each process says until it ends; when one does not end in time, none is left behind."""
+    with contextlib.ExitStack() as ending:
+        for process in processes:
+            ending.enter_context(process)
+            ending.callback(process.kill)
+        return [process.communicate(timeout=PATIENCE)[1] for process in processes]
 
 
 @pytest.mark.timeout(900)
@@ -78,7 +80,7 @@ def test_it_acts_compiled_as_it_acts_in_eager_mode(tmp_path):
     """In a process of its own, for the compiler cannot trace the tests' shape checks: every pair is one graph, without a break, and its
     outputs, losses and gradients are those of eager mode. Two pairs go through the real compiler."""
     process = run_script("compiled_pairs.py", tmp_path)
-    error = errors_of(process)
+    (error,) = errors_of(process)
     assert process.returncode == 0, error
     outcome = json.loads((tmp_path / "outcome.json").read_text())
     assert set(outcome) == {f"{network}/{name}/{backend}" for network, name, backend in zoo.COMPILED}
@@ -90,7 +92,7 @@ def test_two_processes_make_the_step_of_one(tmp_path):
     """Every network with every regulariser, under DistributedDataParallel: losses and gradients are those of one process with the whole
     batch. The two processes start once and go through all pairs."""
     processes = [run_script("two_processes.py", tmp_path, str(rank)) for rank in range(2)]
-    errors = [errors_of(process) for process in processes]
+    errors = errors_of(*processes)
     assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
     found = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
     assert set(found[0]) == {f"{network}/{name}" for network, name in zoo.pairs(zoo.ACTING, zoo.PARTS)}
