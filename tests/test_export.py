@@ -363,11 +363,13 @@ def test_a_card_says_what_the_model_is_and_what_it_reached(source, tmp_path):
     assert "wildsr upscale photo.jpg\n" in (tmp_path / "default.md").read_text()
     export.convert(source, tmp_path / "bare.md")
     assert "Not measured yet." in (tmp_path / "bare.md").read_text()
+    assert "started from" not in (tmp_path / "bare.md").read_text()
     found = checkpoint.load(source)
-    found.metadata["images_seen"] = 1600
+    found.metadata.update(images_seen=1600, init={"weights_sha256": "0123abcd", "weights_key": "ema"})
     checkpoint.save(tmp_path / "early.safetensors", found)
     export.convert(tmp_path / "early.safetensors", tmp_path / "early.md")
-    assert "- steps: 200 of 300\n" in (tmp_path / "early.md").read_text()
+    for line in ("- steps: 200 of 300\n", "- started from: weights_sha256 `0123abcd` (ema)\n"):
+        assert line in (tmp_path / "early.md").read_text()
 
 
 def test_what_must_not_be_overwritten_is_not(source, tmp_path):

@@ -149,6 +149,10 @@ def test_cards_say_what_ran(kept, tiny):
     assert "[plain-seed0]" in line
     assert f"{tiny.steps} × {tiny.lr_patches}" in line
     assert files.read_json(kept / "runs" / "plain-seed0" / "weights.json")["weights_sha256"][:12] in line
+    assert "| Started from | random weights |" in text
+    facts = kept / "runs" / "plain-seed0" / "run.json"
+    files.write_text(facts, files.to_json(files.read_json(facts) | {"init": {"weights_sha256": "0123abcd", "weights_key": "ema"}}))
+    assert "| Started from | weights `0123abcd` |" in ledger.cards(kept)
 
 
 def test_time_in_steps_is_the_sum_of_what_was_logged():

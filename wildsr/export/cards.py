@@ -136,6 +136,8 @@ def _recipe(found: Checkpoint) -> list[str]:
     told = found.metadata
     config = told.get("config")
     lines = [f"- recipe: {told['recipe']}"] if told.get("recipe") else []
+    if isinstance(start := told.get("init"), dict):
+        lines.append(f"- started from: weights_sha256 `{start.get('weights_sha256')}` ({start.get('weights_key')})")
     if isinstance(config, dict):
         names = ("steps", "batch_size", "lr_patch", "learning_rate", "seed", "ema", "target_usm")
         shown = {name: config[name] for name in names if name in config}
