@@ -108,7 +108,7 @@ def main() -> None:
         pooled = (torch.randn(2 * pairs, 64) * 0.05).requires_grad_()
 
         def ours(pooled: Tensor = pooled) -> None:
-            alignment.charge(pooled, drawn)["align"].backward()
+            alignment.charge(pooled, drawn, lambda given: given[: len(pooled)])["align"].backward()
 
         def loop(pooled: Tensor = pooled) -> None:
             u, v = (view - view.mean(0) for view in pooled.chunk(2))

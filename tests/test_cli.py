@@ -204,6 +204,14 @@ def test_small_pictures(wildsr, pictures, model, tmp_path):
     status, _, err = wildsr("degrade", pictures / "dot.png", "--preset", "blur", "--out", tmp_path / "lr")
     assert status == 2
     assert "dot.png" in one_line(err)
+    Image.new("RGB", (40, 5)).save(pictures / "low.png")
+    status, _, err = wildsr("degrade", pictures, "--preset", "clean", "--out", tmp_path / "lr")
+    assert status == 3
+    assert "low.png: 40×5 is too small: use pictures of 12×12 or more" in err
+    assert (tmp_path / "lr" / "picture0.png").is_file()
+    status, _, err = wildsr("degrade", pictures / "dot.png", "--preset", "two-order", "--out", tmp_path / "lr")
+    assert status == 2
+    assert "dot.png: 1×1 is too small: use pictures of 4×4 or more" in one_line(err)
     status, _, err = wildsr("upscale", pictures / "dot.png", "--model", model, "--out", tmp_path / "up")
     assert status == 0, err
     assert size(tmp_path / "up" / "dot.png") == (4, 4)

@@ -54,6 +54,10 @@ def test_a_suite_is_written_for_other_tools_and_verified(wildsr, pictures, tmp_p
     status, out, err = wildsr(*verified, "--data", pictures)
     assert (status, out) == (3, "18 inputs as the manifest has them, 9 not\n")
     assert "pictures/picture2 hr: other pixels" in err
+    (pictures / "picture2.png").unlink()
+    status, out, err = wildsr(*verified, "--data", pictures)
+    assert (status, out) == (3, "18 inputs as the manifest has them, 1 not\n")
+    assert "pictures/picture2: the manifest names it, the set lacks it" in err
 
 
 def test_an_interrupted_bench_goes_on_and_ends_the_same(wildsr, pictures, model, tmp_path, monkeypatch):

@@ -272,9 +272,10 @@ def shell_commands(page: Path) -> list[list[str]]:
         if language not in ("", "sh", "bash", "console"):
             continue
         block = block.replace("\\\n", " ")
+        assert not re.search(r"^(?:\$ )?wildsr .*\n +\S", block, re.MULTILINE), f"{page.name}: a command goes on without a backslash"
         for name, value in re.findall(r'^(\w+)="([^"]*)"', block, re.MULTILINE):
             block = block.replace(f"${name}", value)
-        lines = re.findall(r"^(?:\$ )?wildsr ((?:.*)(?:\n +\S.*)*)", block, re.MULTILINE)
+        lines = re.findall(r"^(?:\$ )?wildsr (.*)", block, re.MULTILINE)
         found += [shlex.split(line, comments=True) for line in lines]
     return found
 

@@ -81,6 +81,14 @@ def test_strips_come_from_top_to_bottom_and_are_bounded(monkeypatch):
     assert np.array_equal(np.concatenate(strips), whole(upscale.enlarge(model(10_000), images.Photo(pixels))))
 
 
+def test_what_one_tile_holds_is_not_cut_into_strips(monkeypatch):
+    """Or else a network whose tiles are not exact would give another picture than the whole, and not say so."""
+    monkeypatch.setattr("wildsr.upscale.strips.STRIP_BYTES", 0)
+    pixels, calls = samples(3, height=400, width=100), []
+    list(upscale.enlarge(model(10_000), images.Photo(pixels), progress=lambda done, total: calls.append((done, total))).rows)
+    assert calls == [(1, 1)]
+
+
 def test_what_belongs_to_a_picture_is_passed_on():
     meta = images.Meta(icc=b"a", exif=b"b", xmp=b"c", dpi=(300, 300))
     assert upscale.enlarge(model(), images.Photo(samples(3), meta)).meta == meta
@@ -265,6 +273,10 @@ def test_transparency_that_is_no_channel_becomes_one_and_profiles_stay():
     assert picture.palette is not None
     assert picture.palette.mode == "RGBA"
     assert model()(picture).mode == "RGBA"
+    picture = Image.fromarray(samples(1, "uint16").squeeze())
+    picture.info["transparency"] = 3
+    with pytest.raises(UserError, match=r"mode I;16 with a transparent colour: .* use an array"):
+        model()(picture)
     picture = Image.fromarray(samples(3))
     picture.info |= {"icc_profile": b"profile", "comment": "x"}
     assert model()(picture).info == {"icc_profile": b"profile"}
@@ -289,7 +301,7 @@ def test_arrays(shape, dtype):
     assert np.array_equal(got.reshape(18, 22, -1), whole(upscale.enlarge(model(), images.Photo(pixels))).astype(dtype))
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(2, 3, 9, 11), (3, 9, 11), (2, 1, 9, 11), (1, 9, 11)])
 def test_tensors(shape, dtype):
     floats = torch.rand(shape, generator=torch.Generator().manual_seed(0))
@@ -304,7 +316,10 @@ def test_tensors(shape, dtype):
     sr = sr if tensor.ndim == 4 else sr[0]
     expected = images.to_uint8(sr) if dtype == torch.uint8 else sr.to(dtype)
     torch.testing.assert_close(
-        got.float(), expected.float(), atol=1.01 if dtype == torch.uint8 else 1e-2 if dtype != torch.float32 else 1e-5, rtol=0
+        got.float(),
+        expected.float(),
+        atol=1.01 if dtype == torch.uint8 else 1e-5 if dtype in (torch.float32, torch.float64) else 1e-2,
+        rtol=0,
     )
 
 
@@ -325,6 +340,7 @@ def test_what_is_no_picture_is_a_type_error(thing):
         (torch.zeros(9, 11), "a tensor of shape"),
         (torch.zeros(4, 9, 11), "a tensor of shape"),
         (torch.zeros(3, 9, 11, dtype=torch.int64), "a tensor of int64"),
+        (torch.full((3, 9, 11), 200.0), r"floats up to 200: use floats in \[0, 1\]"),
     ],
 )
 def test_shapes_and_number_types_that_cannot_be_are_named(thing, words):

@@ -18,7 +18,7 @@ from skimage.measure import blur_effect
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional import image as torchmetrics
 
-from wildsr import images, metrics
+from wildsr import images, jobs, metrics
 from wildsr.errors import UserError
 from wildsr.metrics import detail, installed, score
 
@@ -698,3 +698,17 @@ def test_a_name_that_pyiqa_does_not_know_is_refused(pyiqa):
     with pytest.raises(UserError, match="pyiqa has no metric 'lpip': did you mean 'lpips'"):
         metrics.perceptual("lpip")
     assert pyiqa.created == []
+
+
+def test_photographs_are_measured_by_what_needs_no_reference(pyiqa, tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(slow_twins.noise_picture(24, 30).permute(1, 2, 0).numpy()).save(tmp_path / "photos" / "a.png")
+
+    def bench(*also):
+        return jobs.bench(["bicubic"], "real", [tmp_path / "photos"], tmp_path / "bench", also=also)
+
+    rows = bench("musiq", "niqe")
+    assert {row["metric"] for row in rows} == {"blur-effect", "musiq", "niqe"}
+    assert all(row["value"] is not None for row in rows)
+    with pytest.raises(UserError, match="--metric lpips compares with a ground truth, and suite real has none"):
+        bench("musiq", "lpips")

@@ -606,10 +606,24 @@ def test_alignment_is_computed_in_float32_also_inside_autocast(net):
         assert attached.losses()["align"].item() == pytest.approx(expected, rel=1e-4)
 
 
+def test_the_pairs_of_every_part_have_random_maps_of_their_own(net):
+    features, pairs = {}, len(X) // 2
+    last = net.conv_last if isinstance(net, SRResNet) else net.out
+    with attach(net, FeatureAlignment(weight=1.0)) as attached:
+        handle = last.register_forward_pre_hook(lambda module, args: features.update(h=args[0].detach()))
+        for part in range(3):
+            attached.begin(40, 0.0, part, 3)
+            net(X)
+            frequency, phase = (attached._taps[0].drawn[name][part * pairs :] for name in ("frequency", "phase"))
+            expected = slow_alignment(features["h"], frequency, phase)
+            assert attached.losses()["align"].item() == pytest.approx(3 * expected, rel=5e-5)
+        handle.remove()
+
+
 def charge(first, second, **options):
     regularizer = FeatureAlignment(**options)
     drawn = regularizer.draw(2 * len(first), first.shape[1], torch.Generator().manual_seed(0), 0.0, 1)
-    return regularizer.charge(torch.cat([first, second]), drawn)["align"].item()
+    return regularizer.charge(torch.cat([first, second]), drawn, lambda given: given)["align"].item()
 
 
 def test_discrepancy_closed_forms():
@@ -677,7 +691,7 @@ def test_closed_form_gradients_are_autograds(options):
     drawn = regularizer.draw(512, 12, generator, 0.0, 1)
     expected, gradient = by_autograd(first, second, regularizer, drawn)
     pooled = torch.cat([first, second]).requires_grad_()
-    loss = regularizer.charge(pooled, drawn)["align"]
+    loss = regularizer.charge(pooled, drawn, lambda given: given[:10])["align"]
     assert loss.item() == pytest.approx(expected, rel=1e-5)
     torch.testing.assert_close(torch.autograd.grad(3 * loss, pooled)[0].double(), 3 * gradient, rtol=1e-4, atol=1e-6)
 

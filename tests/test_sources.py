@@ -242,6 +242,22 @@ def test_preparing_canvases_changes_nothing(kind, request):
         assert all(torch.equal(prepared(i), plain(i)) for i in (n + 1, n, n + 3, n + 2, 40 + n))
 
 
+def test_canvases_that_other_parts_of_a_step_prepared_are_kept(folder, monkeypatch):
+    """As accumulation asks: each part for its own pictures of this step and the next."""
+    canvases, made = Canvases(datasets.open([folder]), 16, seed=1), []
+    make = canvases._make
+    monkeypatch.setattr(canvases, "_make", lambda n: made.append(n) or make(n))
+    for step in range(3):
+        for part in range(2):
+            own = [4 * step + 2 * part, 4 * step + 2 * part + 1]
+            canvases.prepare([*own, *(n + 4 for n in own)])
+            for n in own:
+                canvases(n)
+    assert sorted(made) == list(range(16)), "each once, and those of the next step are begun"
+    canvases.prepare([100])
+    assert list(canvases._ahead) == [100], "what came before is let go"
+
+
 def test_a_row_group_is_read_once_however_many_of_its_pictures_are_wanted(shards, monkeypatch):
     reads: list[int] = []
     read_group = Shards._read_group

@@ -1,6 +1,7 @@
 """The command line: verb -> function, nothing else.
 
-Exit status: 0 done; 1 our fault; 2 a user's mistake; 3 finished, but some items failed; 130 Ctrl-C; 143 SIGTERM."""
+Exit status: 0 done; 1 our fault, or a training that diverged or lost a process; 2 a user's mistake; 3 finished, but some items failed;
+130 Ctrl-C; 143 SIGTERM."""
 
 import io
 import json

@@ -77,8 +77,11 @@ def find_manifest(path: Path, inputs: Inputs) -> Manifest:
 
 def verify(against: Manifest, inputs: Inputs) -> tuple[int, list[str]]:
     """Makes inputs and compares them with a manifest: how many agree, and what differs, a line each: a picture that it does not name,
-    another ground truth, another input."""
-    return _compare(against, _hashes(inputs))
+    another ground truth, another input; one that it names and its set, where that is here, lacks."""
+    agree, problems = _compare(against, _hashes(inputs))
+    named = {(name, stem) for name in {name for name, _ in inputs.places} for stem in against["sets"].get(name, {})}
+    lacking = sorted(named - set(inputs.places))
+    return agree, [*problems, *(f"{name}/{stem}: the manifest names it, the set lacks it" for name, stem in lacking)]
 
 
 def verify_folder(against: Manifest, folder: Path) -> tuple[int, list[str]]:

@@ -26,14 +26,15 @@ Unit = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure: every contender on every picture of some inputs, and with which measures (None: those that the inputs allow).
+    """What to measure: every contender on every picture of some inputs.
 
-    out: where pictures go: hr/SET/STEM.png, lr/SUITE/SET/DEGRADATION/STEM.png and images/SUITE/SET/DEGRADATION/MODEL/STEM.png; None keeps
-    none. known: rows of an earlier run; those that would be measured again under the same conditions are taken over."""
+    also: measures beside those that every bench takes; without a ground truth, those of them that need none. out: where pictures go:
+    hr/SET/STEM.png, lr/SUITE/SET/DEGRADATION/STEM.png and images/SUITE/SET/DEGRADATION/MODEL/STEM.png; None keeps none. known: rows of an
+    earlier run; those that would be measured again under the same conditions are taken over."""
 
     contenders: Sequence[Contender]
     inputs: Inputs
-    measures: Mapping[str, Metric] | None = None
+    also: Mapping[str, Metric] = field(default_factory=dict)
     out: Path | None = None
     known: Mapping[Unit, Sequence[Row]] = field(default_factory=dict)
 
@@ -52,11 +53,9 @@ class Plan:
 
     def measured(self) -> Mapping[str, Metric]:
         """The measures, by name."""
-        if self.measures is not None:
-            return self.measures
         if self.inputs.suite.inputs != "alone":
-            return metrics.METRICS
-        found = metrics.no_reference()
+            return {**metrics.METRICS, **self.also}
+        found = {**metrics.no_reference(), **{name: metric for name, metric in self.also.items() if not metric.needs_hr}}
         if not found:
             raise UserError("measures that need no ground truth are scikit-image's, which is not installed: pip install 'wildsr[bench]'")
         return found

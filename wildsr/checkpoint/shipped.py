@@ -6,7 +6,8 @@ FOLDER = Path(__file__).parents[1] / "shipped"
 """NAME.safetensors, and NAME.md, its card."""
 
 SHIPPED = {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"))}
-"""Name -> model file. Wherever a model file is asked for, these names will do; `./NAME` is a file or folder of that name."""
+"""Name -> model file. Wherever a model file is asked for, these names will do; a file or folder of that name is meant by
+its absolute path."""
 
 DEFAULT = "default"
 """The one that is taken where none is named: ×4, for photographs."""

@@ -102,9 +102,10 @@ class Canvases:
         return started.result() if started is not None else self._make(n)
 
     def prepare(self, numbers: Sequence[int]) -> None:
-        """Starts to make the canvases of these samples in other threads, while this one does other work; any others that were started are
-        let go. What comes of a call is the same with and without it."""
-        self._ahead = {n: self._ahead.get(n) or self._pool.submit(self._make, n) for n in numbers}
+        """Starts to make the canvases of these samples in other threads, while this one does other work; earlier ones that were started
+        are let go. What comes of a call is the same with and without it."""
+        later = {n: started for n, started in self._ahead.items() if n >= min(numbers)}
+        self._ahead = later | {n: self._pool.submit(self._make, n) for n in numbers if n not in later}
 
     def _make(self, n: int) -> UInt8[Tensor, "3 side side"]:
         if self.source.window > 1 and (soon := self.index.soon(n)) != self._held:

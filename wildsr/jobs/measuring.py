@@ -99,14 +99,18 @@ def bench(
     asked = [suite if suite.inputs == "made" else replace(suite, scale=scale, crop=scale * (suite.inputs == "paired")) for suite in asked]
     words = [str(model) for model in models if str(model) in benchmark.RESIZERS]
     added = {name: metrics.perceptual(name) for name in also}
+    for name, metric in added.items():
+        if metric.needs_hr and all(suite.inputs == "alone" for suite in asked):
+            raise UserError(
+                f"--metric {name} compares with a ground truth, and suite {asked[0].name} has none: name another suite beside it"
+            )
     plans = []
     known = _known(out)
     for suite in asked:
         plain = [benchmark.resizer(word, suite.scale) for word in dict.fromkeys(["bicubic", *words])]
         inputs = _inputs(suite, data, pairs or Pairs(), seed, cache)
-        measures = {**metrics.METRICS, **added} if added and suite.inputs != "alone" else None
         every = [*plain, *itertools.chain.from_iterable(loaded)]
-        plans.append(benchmark.Plan(every, inputs, measures, out if pictures else None, known))
+        plans.append(benchmark.Plan(every, inputs, added, out if pictures else None, known))
     kept = _kept(known, plans, out)
     rows: list[Row] = []
     ahead = int(place.type != "cpu")

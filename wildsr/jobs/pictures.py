@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from jaxtyping import UInt8
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from wildsr import benchmark, datasets, degrade, images
 from wildsr.config import nearest
@@ -27,15 +29,22 @@ def degrade_files(sources: Sequence[Path], preset: str, out: Path, *, seed: int,
     def work(source: Path, target: Path) -> None:
         hr = images.read(source)
         if preset == "two-order":
-            hr = images.crop_to_multiple(hr, scale)
+            hr = _cut(hr, scale)
             pipeline = degrade.TwoOrder()
             lr = pipeline.apply(images.to_float(hr).unsqueeze(0), pipeline.sample(seed, [order[source]]), scale)
             images.write(target, images.to_uint8(lr[0]))
         else:
-            hr = images.crop_to_multiple(hr, benchmark.CROP_HR)
+            hr = _cut(hr, benchmark.CROP_HR)
             images.write(target, degrade.fixed(hr, named[preset], seed=seed, scale=scale))
 
     return _each(targets, work)
+
+
+def _cut(hr: UInt8[Tensor, "3 h w"], multiple: int) -> UInt8[Tensor, "3 ch cw"]:
+    height, width = hr.shape[-2:]
+    if min(height, width) < multiple:
+        raise UserError(f"{width}×{height} is too small: use pictures of {multiple}×{multiple} or more")
+    return images.crop_to_multiple(hr, multiple)
 
 
 def check(places: Sequence[Path | str]) -> tuple[list[datasets.Record], list[str]]:

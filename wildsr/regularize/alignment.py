@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wildsr.config import Positive
 from wildsr.errors import UserError
-from wildsr.regularize.regularizer import Drawn, Regularizer
+from wildsr.regularize.regularizer import Drawn, Regularizer, Rows
 from wildsr.regularize.statistics import Pullback, centred, discrepancy, fourier_features, known, random_map, spatial_mean
 
 
@@ -58,18 +58,18 @@ class FeatureAlignment(Regularizer, frozen=True):
     def observe(self, feature: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c"]:
         return spatial_mean(feature)
 
-    def charge(self, observed: Float[Tensor, "n c"], drawn: Drawn) -> dict[str, Tensor]:
+    def charge(self, observed: Float[Tensor, "n c"], drawn: Drawn, rows: Rows) -> dict[str, Tensor]:
         if len(observed) % 2 or len(observed) < 4:
             raise UserError(
                 f"alignment needs two views of at least two pictures, not a batch of {len(observed)}: its statistics are centred over "
                 "the pictures of a batch and vanish for a single one"
             )
-        value, gradient = self._value_and_gradient(observed.detach().reshape(2, -1, observed.shape[1]), drawn)
+        value, gradient = self._value_and_gradient(observed.detach().reshape(2, -1, observed.shape[1]), drawn, rows)
         scale = self.weight if self.reduction == "sum" else self.weight / gradient.shape[1]
         return {"align": known(observed, value * scale, gradient.reshape(observed.shape) * scale)}
 
     @torch.no_grad()
-    def _value_and_gradient(self, views: Float[Tensor, "2 b c"], drawn: Drawn) -> tuple[Tensor, Float[Tensor, "2 b c"]]:
+    def _value_and_gradient(self, views: Float[Tensor, "2 b c"], drawn: Drawn, rows: Rows) -> tuple[Tensor, Float[Tensor, "2 b c"]]:
         """The sum over the pairs, and its gradient by the pooled features."""
         views = centred(views)
         terms: list[tuple[Tensor, Pullback]] = []
@@ -79,7 +79,7 @@ class FeatureAlignment(Regularizer, frozen=True):
             terms.append(fourier_features(views, drawn["frequencies"], drawn["phases"]))
         elif self.nonlinear:
             pairs = views.shape[1]
-            terms.append(random_map(views, drawn["frequency"][:pairs], drawn["phase"][:pairs]))
+            terms.append(random_map(views, rows(drawn["frequency"])[:pairs], rows(drawn["phase"])[:pairs]))
         # Terms as wide as each other are compared in one go.
         if len({term.shape for term, _ in terms}) == 1:
             value, gradient = self._compare(torch.cat([term for term, _ in terms], 1))

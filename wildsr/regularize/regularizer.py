@@ -39,6 +39,7 @@ class Regularizer(Strict, ABC, frozen=True):
     def observe(self, feature: Float[Tensor, "n c h w"]) -> Tensor | None:
         """What `charge` needs to know of the feature, its first axis the sample; None for nothing."""
 
-    def charge(self, observed: Tensor, drawn: Drawn) -> dict[str, Tensor]:
-        """Losses by name, in float32 outside autocast, for what was observed of the whole batch, over all processes."""
+    def charge(self, observed: Tensor, drawn: Drawn, rows: Rows) -> dict[str, Tensor]:
+        """Losses by name, in float32 outside autocast, for what was observed of the whole batch, over all processes. `rows` takes the rows
+        of `observed` out of a drawn tensor."""
         return {}

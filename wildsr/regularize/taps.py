@@ -1,5 +1,6 @@
 """Regularisers at work: hooks at sites, chance drawn before each step, losses gathered over processes."""
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -90,18 +91,19 @@ class _Tap:
                 f"a batch of {whole} pictures is larger than the {self._pictures} that chance is drawn for: "
                 "give attach an example batch of the size that you train with"
             )
-        changed = self.regularizer.change(feature, self.drawn, self._rows(pictures))
+        changed = self.regularizer.change(feature, self.drawn, self._rows(pictures, slice(self._rank, self._rank + 1)))
         self.observed = self.regularizer.observe(feature)
         self.acted = True
         return changed
 
-    def _rows(self, pictures: int) -> Callable[[Tensor], Tensor]:
-        """Row (view, picture) belongs to that view of that picture of the whole batch: each process has a stretch of it, and goes through
-        that part by part."""
-        start = (self._rank * self._parts + self._part) * pictures
+    def _rows(self, pictures: int, ranks: slice) -> Callable[[Tensor], Tensor]:
+        """The rows of some processes. Row (view, picture) belongs to that view of that picture of the whole batch: each process has a
+        stretch of it, and goes through that part by part."""
+        stretches = self._world, self._parts, pictures
 
         def rows(drawn: Tensor) -> Tensor:
-            return drawn.view(self._views, self._pictures, *drawn.shape[1:])[:, start : start + pictures].flatten(0, 1)
+            each = drawn.view(self._views, self._pictures, *drawn.shape[1:])[:, : math.prod(stretches)]
+            return each.unflatten(1, stretches)[:, ranks, self._part].flatten(0, 2)
 
         return rows
 
@@ -118,7 +120,9 @@ class _Tap:
         if self.observed is None:
             return {}
         with torch.autocast(self.observed.device.type, enabled=False):
-            losses = self.regularizer.charge(self._gathered(self.observed), self.drawn)
+            everything = self._gathered(self.observed)
+            rows = self._rows(len(everything) // (self._views * self._world), slice(None))
+            losses = self.regularizer.charge(everything, self.drawn, rows)
         return {name: value * self._parts for name, value in losses.items()} if self._parts > 1 and self.regularizer.summed else losses
 
     def _gathered(self, own: Tensor) -> Tensor:

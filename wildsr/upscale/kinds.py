@@ -32,6 +32,8 @@ def _tensor(model: Upscaler, picture: Tensor) -> Tensor:
         raise UserError(f"a tensor of shape {tuple(picture.shape)}: use (B, 3, h, w) or (3, h, w), or 1 channel for grey")
     if not (picture.is_floating_point() or picture.dtype == torch.uint8):
         raise UserError(f"a tensor of {str(picture.dtype).removeprefix('torch.')}: use floats in [0, 1], or uint8")
+    if picture.is_floating_point():
+        _require_floats(float(picture.max()))
     batch = picture if picture.ndim == 4 else picture[None]
     grey = batch.shape[1] == 1
     lr = batch if batch.dtype in (torch.uint8, torch.float32, torch.float64) else batch.float()
@@ -50,18 +52,28 @@ def _array(model: Upscaler, picture: np.ndarray) -> np.ndarray:
         raise UserError(f"an array of shape {picture.shape}: use (h, w), or (h, w, C) of grey, grey and alpha, RGB or RGBA")
     if picture.dtype.kind != "f" and not (picture.dtype.kind == "u" and picture.dtype.itemsize <= 2):
         raise UserError(f"an array of {picture.dtype}: use uint8, uint16, or floats in [0, 1]")
-    if picture.dtype.kind == "f" and picture.max() > 2:
-        raise UserError(f"floats up to {picture.max():g}: use floats in [0, 1] (divide by 255), or uint8")
+    if picture.dtype.kind == "f":
+        _require_floats(float(picture.max()))
     pixels = picture[:, :, None] if picture.ndim == 2 else picture
     pixels = pixels.astype(np.float32 if pixels.dtype.kind == "f" else pixels.dtype.newbyteorder("="), copy=False)
     result = _whole(model, pixels).astype(picture.dtype)
     return result[:, :, 0] if picture.ndim == 2 else result
 
 
+def _require_floats(largest: float) -> None:
+    if largest > 2:
+        raise UserError(f"floats up to {largest:g}: use floats in [0, 1] (divide by 255), or uint8")
+
+
 def _pillow(model: Upscaler, picture: Image.Image) -> Image.Image:
     if picture.mode not in _MODES:
         raise UserError(f"a Pillow picture of mode {picture.mode}: convert it to one of {', '.join(_MODES)}")
     mode = _MODES[picture.mode]
+    if mode == "I;16" and picture.has_transparency_data:
+        raise UserError(
+            "a Pillow picture of mode I;16 with a transparent colour: Pillow has no mode for the result; use an array (h, w, 2) of uint16, "
+            "or upscale the file"
+        )
     if mode not in ("LA", "RGBA") and picture.has_transparency_data:
         mode = "RGBA" if picture.mode in ("P", "RGB") else "LA"
     pixels = np.asarray(picture if picture.mode == mode else picture.convert(mode))

@@ -95,6 +95,11 @@ class Model:
         return next((one.device for one in self.network.parameters()), torch.device("cpu"))
 
     @cached_property
+    def _floats(self) -> torch.dtype:
+        """What its weights are, and so what it takes."""
+        return next((one.dtype for one in self.network.parameters()), torch.float32)
+
+    @cached_property
     def _limit(self) -> list[int]:
         """The tile that memory admits: halved when it ran out."""
         grid = self.network.grid
@@ -118,7 +123,7 @@ class Model:
 
         def cut(box: Box) -> Tensor:
             pixels = box.cut(lr, whole).to(self.device)
-            return images.to_float(pixels) if pixels.dtype == torch.uint8 else pixels
+            return images.to_float(pixels) if pixels.dtype == torch.uint8 else pixels.to(self._floats)
 
         for place, out in self.pieces(whole, cut, together=lr.shape[0], say=say, progress=progress):
             yield (place.top * self.scale, place.left * self.scale), out.to(lr.device)

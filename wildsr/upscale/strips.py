@@ -98,8 +98,9 @@ class _Job:
         self.enlarged = (pixels.shape[0] * model.scale, pixels.shape[1] * model.scale)
         # While strips are resampled, they are floats.
         bytes_a_row = self.enlarged[1] * model.scale * pixels.shape[2] * (pixels.itemsize if size == self.enlarged else 4)
-        # With fewer rows than their overlap, more would be computed twice than once.
-        self.strip_rows = max(64, 2 * model.overlap if model.cuts(*pixels.shape[:2]) else 0, STRIP_BYTES // bytes_a_row)
+        # With fewer rows than their overlap, more would be computed twice than once; and what a tile holds is not cut.
+        cuts = model.cuts(*pixels.shape[:2])
+        self.strip_rows = max(64, 2 * model.overlap, STRIP_BYTES // bytes_a_row) if cuts else None
         self.counts = [(0, 0), (0, 0)]
         self.progress = progress
 
