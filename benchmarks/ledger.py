@@ -354,7 +354,7 @@ def main() -> None:
         keeping = verbs.add_parser(verb.__name__)
         keeping.add_argument("name")
         keeping.add_argument("benches", nargs="+", type=Path)
-        keeping.add_argument("--run", nargs="+", type=Path, required=True, dest="runs")
+        keeping.add_argument("--run", nargs="+", type=Path, required=verb is keep, default=(), dest="runs")
         keeping.add_argument("--machine", required=True)
         keeping.add_argument("--commits", required=True)
         keeping.add_argument("--command", required=True)
