@@ -421,7 +421,7 @@ def test_a_pictures_mask_hangs_on_no_partition(regularizer):
 def test_alignment_is_charged_for_each_micro_batch_and_keeps_its_weight(reduction):
     """Parts are averaged: a sum over the pairs of the batch is the mean of the parts' sums times their number."""
     net, x = small_network(), torch.rand(8, 3, 8, 8)  # two views of four pictures
-    with attach(net, FeatureAlignment(reduction=reduction)) as attached:
+    with attach(net, FeatureAlignment(reduction=reduction, nonlinear=False)) as attached:
         parts = []
         for part in range(2):
             half = torch.cat([x[2 * part : 2 * part + 2], x[4 + 2 * part : 6 + 2 * part]])

@@ -22,6 +22,7 @@ from wildsr.benchmark.running import Plan as Plan
 from wildsr.benchmark.running import Unit as Unit
 from wildsr.benchmark.running import by_unit as by_unit
 from wildsr.benchmark.running import mean_psnr as mean_psnr
+from wildsr.benchmark.running import measures_of as measures_of
 from wildsr.benchmark.running import run as run
 from wildsr.benchmark.running import unit_of as unit_of
 from wildsr.benchmark.running import units as units

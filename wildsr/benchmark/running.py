@@ -15,6 +15,7 @@ from torch import Tensor
 from wildsr import devices, files, images, metrics
 from wildsr.benchmark.contenders import Contender, results
 from wildsr.benchmark.inputs import Case, Inputs
+from wildsr.benchmark.suites import Suite
 from wildsr.errors import UserError
 from wildsr.metrics import Metric
 
@@ -28,13 +29,13 @@ Unit = tuple[str, str, str, str]
 class Plan:
     """What to measure: every contender on every picture of some inputs.
 
-    also: measures beside those that every bench takes; without a ground truth, those of them that need none. out: where pictures go:
-    hr/SET/STEM.png, lr/SUITE/SET/DEGRADATION/STEM.png and images/SUITE/SET/DEGRADATION/MODEL/STEM.png; None keeps none. known: rows of an
-    earlier run; those that would be measured again under the same conditions are taken over."""
+    measures: by name; None: `measures_of` the suite. out: where pictures go: hr/SET/STEM.png, lr/SUITE/SET/DEGRADATION/STEM.png and
+    images/SUITE/SET/DEGRADATION/MODEL/STEM.png; None keeps none. known: rows of an earlier run; those that would be measured again under
+    the same conditions are taken over."""
 
     contenders: Sequence[Contender]
     inputs: Inputs
-    also: Mapping[str, Metric] = field(default_factory=dict)
+    measures: Mapping[str, Metric] | None = None
     out: Path | None = None
     known: Mapping[Unit, Sequence[Row]] = field(default_factory=dict)
 
@@ -53,12 +54,18 @@ class Plan:
 
     def measured(self) -> Mapping[str, Metric]:
         """The measures, by name."""
-        if self.inputs.suite.inputs != "alone":
-            return {**metrics.METRICS, **self.also}
-        found = {**metrics.no_reference(), **{name: metric for name, metric in self.also.items() if not metric.needs_hr}}
-        if not found:
-            raise UserError("measures that need no ground truth are scikit-image's, which is not installed: pip install 'wildsr[bench]'")
-        return found
+        return measures_of(self.inputs.suite) if self.measures is None else self.measures
+
+
+def measures_of(suite: Suite, also: Mapping[str, Metric] | None = None) -> dict[str, Metric]:
+    """What the inputs of a suite are measured by: all of ours, and `also`; where there is no ground truth, what needs none. Raises
+    UserError where that is nothing."""
+    if suite.inputs != "alone":
+        return {**metrics.METRICS, **(also or {})}
+    found = {**metrics.no_reference(), **{name: metric for name, metric in (also or {}).items() if not metric.needs_hr}}
+    if not found:
+        raise UserError("measures that need no ground truth are scikit-image's, which is not installed: pip install 'wildsr[bench]'")
+    return found
 
 
 def run(contenders: Sequence[Contender], inputs: Inputs, *, out: Path | None = None) -> Iterator[Row]:

@@ -110,7 +110,7 @@ def bench(
         plain = [benchmark.resizer(word, suite.scale) for word in dict.fromkeys(["bicubic", *words])]
         inputs = _inputs(suite, data, pairs or Pairs(), seed, cache)
         every = [*plain, *itertools.chain.from_iterable(loaded)]
-        plans.append(benchmark.Plan(every, inputs, added, out if pictures else None, known))
+        plans.append(benchmark.Plan(every, inputs, benchmark.measures_of(suite, added), out if pictures else None, known))
     kept = _kept(known, plans, out)
     rows: list[Row] = []
     ahead = int(place.type != "cpu")
