@@ -10,7 +10,7 @@ from explain_arrays import SIDE, channels, clusters, everything, save
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import Select
+from selenium.webdriver.support.ui import Select, WebDriverWait
 from test_report_browser import errors, outside, press, shown
 
 from wildsr import report
@@ -39,6 +39,7 @@ def page(driver, address):
     driver.get_log("browser")
     driver.get_log("performance")
     driver.get(address)
+    WebDriverWait(driver, 30).until(lambda driver: driver.find_elements(By.CSS_SELECTOR, ".column"))  # made by the page's script
     return driver
 
 

@@ -253,6 +253,8 @@ def test_canvases_that_other_parts_of_a_step_prepared_are_kept(folder, monkeypat
             canvases.prepare([*own, *(n + 4 for n in own)])
             for n in own:
                 canvases(n)
+    for started in canvases._ahead.values():
+        started.result()
     assert sorted(made) == list(range(16)), "each once, and those of the next step are begun"
     canvases.prepare([100])
     assert list(canvases._ahead) == [100], "what came before is let go"
