@@ -172,7 +172,7 @@ def aims(folder: Path, suite: str, model: str, sets: str, **wanted: str) -> str:
             gain = round(ours - plain, 2)
             found.append(f"**{gain:+.2f}**" if gain >= float(aim) else f"{gain:+.2f}")
         lines.append(f"| {name} | {' | '.join(found)} |")
-    return "\n".join([*lines, "", _origin(folder, rows)])
+    return "\n".join([*lines, "", _origin(folder, [row for row in rows if row["model"] == model])])
 
 
 def _origin(folder: Path, rows: Sequence[dict[str, Any]]) -> str:

@@ -189,6 +189,7 @@ def test_blocks_are_made_anew_and_the_rest_stays(kept):
         "| aim | +1.00 | +1.01 |",
         "| Set5 | **+1.00** | +1.00 |",
     ]
+    assert "Weights (SHA-256): robust `robust weigh`. Trained" in aims
     for asked, said in {
         "valus few suite=rdsr8": "did you mean 'values'",
         "values few suite=unseen": "no row of suite 'unseen'",

@@ -36,8 +36,7 @@ def _tensor(model: Upscaler, picture: Tensor) -> Tensor:
         _require_floats(float(picture.max()))
     batch = picture if picture.ndim == 4 else picture[None]
     grey = batch.shape[1] == 1
-    lr = batch if batch.dtype in (torch.uint8, torch.float32, torch.float64) else batch.float()
-    lr = lr.expand(-1, 3, -1, -1) if grey else lr
+    lr = batch.expand(-1, 3, -1, -1) if grey else batch
     b, _, h, w = lr.shape
     sr = torch.empty((b, batch.shape[1], h * model.scale, w * model.scale), dtype=batch.dtype, device=batch.device)
     for (top, left), tile in model.tiles(lr):

@@ -118,7 +118,8 @@ class Model:
         self, lr: Num[Tensor, "b 3 h w"], *, say: Say | None = None, progress: Progress | None = None
     ) -> Iterator[tuple[tuple[int, int], Float[Tensor, "b 3 th tw"]]]:
         """Yields the result piece by piece, those of a row of tiles before those of the next: (top, left) in the result, and the pixels.
-        `lr` is float in [0, 1], or uint8, which is made float tile by tile. Raises UserError when the network's output is not finite."""
+        `lr` is float in [0, 1] of any width, or uint8; tile by tile it is made what the network takes. Raises UserError when the network's
+        output is not finite."""
         whole = Box(0, 0, *lr.shape[-2:])
 
         def cut(box: Box) -> Tensor:

@@ -57,8 +57,9 @@ def enlarge(
     alpha; alpha itself bicubically) or "model" (alpha through the network as well). say: notes, as of smaller tiles when memory ran out;
     without it, Python warnings. progress: tiles done, and tiles in all.
 
-    Memory beside the picture: a strip of about 64 MB, twice, and what the network needs for a tile. Raises UserError for factors and names
-    out of range, for samples that are not finite, and, while rows are taken, for a network's output that is not."""
+    Memory beside the picture: a strip of about 64 MB, or of a picture that one tile holds, twice, and what the network needs for a tile.
+    Raises UserError for factors and names out of range, for samples that are not finite, and, while rows are taken, for a network's
+    output that is not."""
     if alpha not in ALPHAS:
         raise UserError(f"unknown alpha {alpha!r}: use {' or '.join(ALPHAS)}")
     factor = model.scale if outscale is None else outscale
