@@ -7,6 +7,7 @@ import pytest
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed, so no page is opened in a browser")
 from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
@@ -28,3 +29,12 @@ def start(profile: Path) -> "webdriver.Chrome":
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     # A path of its own keeps selenium from looking for a driver to download.
     return webdriver.Chrome(options=options, service=Service(executable_path=str(DRIVER)))
+
+
+def visit(driver: "webdriver.Chrome", address: str) -> None:
+    """Opens a page and returns when its scripts have run, for the driver may return while the page is read. From a blank one, so that what
+    is ready cannot be the page before."""
+    driver.get("about:blank")
+    driver.get(address)
+    ready = "return location.href.startsWith(arguments[0]) && document.readyState === 'complete'"
+    WebDriverWait(driver, 30).until(lambda driver: driver.execute_script(ready, address))

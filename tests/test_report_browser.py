@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from bench_rows import HOSTILE, log, pictures, row, step, write
-from browser import pytestmark, webdriver  # noqa: F401
+from browser import pytestmark, visit, webdriver  # noqa: F401
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -56,7 +56,7 @@ def page(driver, address):
     """The driver with the page freshly opened and its logs emptied."""
     driver.get_log("browser")
     driver.get_log("performance")
-    driver.get(address)
+    visit(driver, address)
     return driver
 
 
@@ -307,7 +307,7 @@ def test_the_logs_would_show_an_error_and_a_request(driver, tmp_path):
     driver.get_log("browser")
     driver.get_log("performance")
     (tmp_path / "bad.html").write_text('<img src="http://127.0.0.1:9/a.png"><script>undefined_name()</script>')
-    driver.get((tmp_path / "bad.html").as_uri())
+    visit(driver, (tmp_path / "bad.html").as_uri())
     assert any("undefined_name" in message for message in errors(driver))
     assert outside(driver) == ["http://127.0.0.1:9/a.png"]
 
@@ -349,7 +349,7 @@ def test_dark_and_light(page):
 
 def test_without_script_everything_stands_there(driver, address):
     driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    driver.get(address)
+    visit(driver, address)
     try:
         assert len(shown(driver, "figure.sheet")) == 7
         assert len(shown(driver, "#tables table")) == 7, "four metrics of one suite, two of another, one of the third"

@@ -5,12 +5,12 @@ import re
 import numpy as np
 import pytest
 from bench_rows import HOSTILE, two_models, write
-from browser import pytestmark  # noqa: F401
+from browser import pytestmark, visit  # noqa: F401
 from explain_arrays import SIDE, channels, clusters, everything, save
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import Select
 from test_report_browser import errors, outside, press, shown
 
 from wildsr import report
@@ -38,8 +38,7 @@ def address(tmp_path_factory) -> str:
 def page(driver, address):
     driver.get_log("browser")
     driver.get_log("performance")
-    driver.get(address)
-    WebDriverWait(driver, 30).until(lambda driver: driver.find_elements(By.CSS_SELECTOR, ".column"))  # made by the page's script
+    visit(driver, address)
     return driver
 
 
@@ -194,7 +193,7 @@ def test_no_error_no_request_and_nothing_wider_than_the_screen(page):
 def test_beside_a_benchmark_both_work(driver, tmp_path):
     report.write_page(tmp_path / "page.html", [write(tmp_path, two_models())], explain=[everything(tmp_path / "explain")])
     driver.get_log("browser")
-    driver.get((tmp_path / "page.html").as_uri())
+    visit(driver, (tmp_path / "page.html").as_uri())
     assert shown(driver, "#tables table")
     press(driver, 'button[data-to="drop"]')
     assert driver.find_element(By.CSS_SELECTOR, 'button[data-to="drop"]').get_attribute("aria-pressed") == "true"
@@ -205,7 +204,7 @@ def test_beside_a_benchmark_both_work(driver, tmp_path):
 
 def test_without_script_all_maps_stand_there(driver, address):
     driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    driver.get(address)
+    visit(driver, address)
     try:
         assert len(shown(driver, ".channel-still")) == 12
         assert shown(driver, "#clusters .dots")
