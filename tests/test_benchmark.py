@@ -220,7 +220,7 @@ def test_small_and_bad_pictures_are_refused_all_at_once_and_by_name(folder):
     with pytest.raises(UserError) as caught:
         benchmark.made([folder], SUITE)
     message = str(caught.value)
-    assert message.startswith("3 pictures cannot be measured on")
+    assert message.startswith("3 of 5 pictures cannot be measured on")
     assert "low.png: 60×23 is too small for rdsr8: 24 pixels a side are needed" in message
     assert "thin.png: 23×60 is too small" in message
     assert "torn.png: the picture is damaged" in message

@@ -1,5 +1,7 @@
 """The errors that have a name."""
 
+from collections.abc import Sequence
+
 
 class UserError(ValueError):
     """A mistake of the user's: the message shows the value and the mend, in one plain line. The command line exits with 2."""
@@ -15,3 +17,8 @@ class OtherProcessError(RuntimeError):
     def __init__(self, message: str, *, said: bool = False) -> None:
         super().__init__(message)
         self.said = said
+
+
+def first_few(problems: Sequence[str], between: str = "; ") -> str:
+    """The first ten of many problems, and how many there are besides, for one message."""
+    return between.join([*problems[:10], *([f"and {len(problems) - 10} more"] if len(problems) > 10 else [])])

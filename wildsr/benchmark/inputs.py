@@ -17,7 +17,7 @@ from torch import Tensor
 from wildsr import datasets, degrade, files, images
 from wildsr.benchmark.align import aligned, subpixel_shift
 from wildsr.benchmark.suites import Suite
-from wildsr.errors import UserError
+from wildsr.errors import UserError, first_few
 
 CROP_HR = 12
 """HR pictures are cut to multiples of this before anything, so that ×2, ×3 and ×4 share them."""
@@ -246,17 +246,15 @@ def _track(folder: Path) -> str:
 
 
 def _require_measurable(sets: Sets, suite: Suite, smallest: int) -> None:
+    paths = [path for pictures in sets.values() for path in pictures.values()]
     problems: list[str] = []
-    for pictures in sets.values():
-        for path in pictures.values():
-            try:
-                picture = images.open_picture(path)
-            except UserError as error:
-                problems.append(str(error))
-                continue
-            if min(picture.size) < smallest:
-                problems.append(
-                    f"{path}: {picture.width}×{picture.height} is too small for {suite.name}: {smallest} pixels a side are needed"
-                )
+    for path in paths:
+        try:
+            picture = images.open_picture(path)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        if min(picture.size) < smallest:
+            problems.append(f"{path}: {picture.width}×{picture.height} is too small for {suite.name}: {smallest} pixels a side are needed")
     if problems:
-        raise UserError(f"{len(problems)} pictures cannot be measured on (remove or mend them): {'; '.join(problems[:10])}")
+        raise UserError(f"{len(problems)} of {len(paths)} pictures cannot be measured on (remove or mend them): {first_few(problems)}")

@@ -16,7 +16,7 @@ from wildsr.checkpoint.shipped import SHIPPED, shipped
 from wildsr.checkpoint.weights import Checkpoint
 from wildsr.checkpoint.writing import FORMAT_VERSION
 from wildsr.config import nearest
-from wildsr.errors import UserError
+from wildsr.errors import UserError, first_few
 
 
 class UnknownNetworkError(UserError):
@@ -229,7 +229,7 @@ def _described(values: dict[str, Any], weights: dict[str, Tensor], path: Path) -
         raise UserError(f"{path}: its metadata is damaged: {networks.describe(config)} does not fit {len(weights)} tensors")
     problems = _problems(weights, wanted)
     if problems:
-        raise UserError(f"{path}: does not fit {networks.describe(config)}: {_listed(problems)}")
+        raise UserError(f"{path}: does not fit {networks.describe(config)}: {first_few(problems, ', ')}")
     return config, weights
 
 
@@ -251,7 +251,7 @@ def _recognised(weights: dict[str, Tensor], path: Path) -> tuple[networks.Config
     if not problems:
         return found
     common = len(wanted.keys() & ours.keys())
-    text = f"{path}: does not fit {networks.describe(config)}: {_listed(problems)}"
+    text = f"{path}: does not fit {networks.describe(config)}: {first_few(problems, ', ')}"
     if common < _NEARLY * len(wanted.keys() | ours.keys()):
         raise UnknownNetworkError(f"{text}; not the weights of a network known here, the nearest shares {common} of {len(wanted)} keys")
     raise UserError(text)
@@ -264,7 +264,3 @@ def _problems(weights: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...
     return problems + [
         f"{name} is {shapes[name]}, not {wanted[name]}" for name in wanted if name in shapes and shapes[name] != wanted[name]
     ]
-
-
-def _listed(problems: list[str]) -> str:
-    return ", ".join(problems[:8]) + (f", and {len(problems) - 8} more" if len(problems) > 8 else "")

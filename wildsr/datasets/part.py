@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from wildsr.errors import UserError
+from wildsr.errors import UserError, first_few
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,7 @@ def require_sound(records: Sequence[Record], smallest: int) -> None:
         if not record.problem and min(record.width, record.height) < smallest
     ]
     if problems:
-        shown = "; ".join(problems[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")
-        raise UserError(f"{len(problems)} of {len(records)} pictures cannot be used (remove or mend them): {shown}")
+        raise UserError(f"{len(problems)} of {len(records)} pictures cannot be used (remove or mend them): {first_few(problems)}")
 
 
 def too_small(name: str, width: int, height: int, smallest: int) -> str:
