@@ -115,6 +115,7 @@ def test_overrides(overrides, expected):
         ("degradation.first.sigm=3", "unknown key 'degradation.first.sigm' .* did you mean 'sigma'"),
         ("regularizers.0.q=3", "unknown key 'regularizers.0.q' .* there is: dimension, name, p, site"),
         ("regularizers.1.p=3", "'regularizers.1' is not there: the list holds 1"),
+        ("regularizers.²=3", "'regularizers.²' is not there: the list holds 1"),
         ("netwerk.blocks=3", "unknown key 'netwerk': did you mean 'network'"),
         ("steps.more=3", "'steps' is the single value 500000 and has no keys below it"),
         ("steps", "write it as key.path=value"),

@@ -162,6 +162,12 @@ def test_every_mistake_in_any_point_is_said_with_its_label(tmp_path, text, messa
         planned(TOP + text, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["real", "paired"])
+def test_a_suite_that_is_not_made_from_ground_truth_is_refused_before_any_work(tmp_path, name):
+    with pytest.raises(UserError, match=f"suite {name}: a sweep measures on inputs made from ground truth: use rdsr8, "):
+        planned(TOP.replace('"resizers"', f'["resizers", "{name}"]') + "[grid]\nema = [0.5]", tmp_path)
+
+
 def test_an_unknown_suite_is_a_users_mistake(tmp_path):
     with pytest.raises(UserError, match="unknown suite 'resizer': did you mean 'resizers'"):
         planned(TOP.replace("resizers", "resizer") + "[grid]\nema = [0.5]", tmp_path)
@@ -182,6 +188,34 @@ def test_a_part_is_replaced_before_something_in_it_is_set(tmp_path):
     text = TOP + '[grid]\n"regularizers.0.p" = [0.1, 0.2]\n[grid.kind]\nelement = {regularizers = [{name="dropout", dimension="element"}]}'
     runs = planned(text, tmp_path)
     assert [(run.config.regularizers[0].p, run.config.regularizers[0].dimension) for run in runs] == [(0.1, "element"), (0.2, "element")]
+
+
+def test_points_do_not_change_one_another_nor_what_the_file_sets(tmp_path):
+    text = f"""{TOP}seeds = [0, 1]
+        [set]
+        regularizers = [{{ name = "dropout" }}]
+        [grid.x]
+        weak = {{ "regularizers.0.p" = 0.1 }}
+        early = {{ "regularizers.0.site" = "block4" }}
+        published = {{}}"""
+    runs = planned(text, tmp_path)
+    found = [(run.config.regularizers[0].p, run.config.regularizers[0].site) for run in runs]
+    assert found == [(0.1, "last"), (0.7, "block4"), (0.7, "last")] * 2
+    assert runs[0].point.overrides == {"regularizers.0.p": 0.1}
+
+
+def test_a_later_level_wins_also_where_it_replaces_a_part_whole(tmp_path):
+    text = f"""{TOP}
+        [set]
+        regularizers = [{{ name = "dropout" }}]
+        "regularizers.0.p" = 0.3
+        [grid.x]
+        a = {{ ema = 0.1 }}
+        b = {{ ema = 0.2, regularizers = [{{ name = "dropout", p = 0.5 }}] }}
+        c = {{ ema = 0.3, "regularizers.0.p" = 0.1 }}"""
+    assert [run.config.regularizers[0].p for run in planned(text, tmp_path)] == [0.3, 0.5, 0.1]
+    over = {"regularizers": [{"name": "dropout", "p": 0.9}]}
+    assert [run.config.regularizers[0].p for run in planned(text, tmp_path, **over)] == [0.9, 0.9, 0.9]
 
 
 def test_the_notes_of_an_option_file_are_kept(tmp_path, monkeypatch):
@@ -485,6 +519,24 @@ def test_several_suites_stand_on_the_page_and_the_first_in_the_table(whole, fold
     assert benched == [], "what is measured already, also of more suites than are asked for"
 
 
+def test_pictures_that_are_no_longer_asked_for_are_in_no_mean(whole, folders, tmp_path, benched):
+    """Of the runs that were measured before, on more pictures, the same ones count as of a run that is new."""
+    runs, out = copied(whole, tmp_path)
+    (tmp_path / "Set2").mkdir()
+    shutil.copy(folders[1][0] / "picture7.png", tmp_path / "Set2")
+    for part in ("runs", "bench"):
+        shutil.rmtree(out / part / LABELS[3])
+    assert sweep.run(runs, ["resizers"], folders[0], [tmp_path / "Set2"], out) == []
+    assert benched == [LABELS[3]]
+    rows = [row for path in (out / "bench").glob("*/rows.jsonl") for row in files.read_jsonl(path)]
+    for record in files.read_jsonl(out / "sweep.jsonl"):
+        place = (record["label"], "picture7", record["degradation"], "psnr", "rgb")
+        (value,) = {
+            row["value"] for row in rows if tuple(row[key] for key in ("model", "image", "degradation", "metric", "space")) == place
+        }
+        assert (record["pictures"], record["value"]) == (1, value)
+
+
 def test_a_mean_over_fewer_pictures_is_no_result(whole, folders, tmp_path, monkeypatch):
     runs, out = copied(whole, tmp_path)
     shutil.rmtree(out / "bench" / LABELS[1])
@@ -713,3 +765,11 @@ def test_the_plot_takes_failed_points_several_seeds_and_many_places(tmp_path):
     sweep.plot(records, tmp_path / "plot")
     sweep.plot([one for one in records if one["point"] != "plain"][::-1][:1] + records[:15], tmp_path / "one")
     assert {path.name for path in tmp_path.iterdir()} == {"plot.png", "plot.svg", "one.png", "one.svg"}
+
+
+def test_the_plot_of_one_series_needs_no_legend(tmp_path):
+    points = [record(f"p={p}", 0, 25 + p, axes={"p": p}) for p in (0.1, 0.2)]
+    sweep.plot([record("bicubic", None, 20.0), *points], tmp_path / "plot")
+    assert "legend" not in (tmp_path / "plot.svg").read_text()
+    sweep.plot([record("bicubic", None, 25.1), *points], tmp_path / "plot")
+    assert "legend" in (tmp_path / "plot.svg").read_text()

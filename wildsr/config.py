@@ -137,12 +137,12 @@ def override(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any
             target = _step(target, part, ".".join(parents[: depth + 1]), path)
         if isinstance(target, list):
             _step(target, last, path, path)
-            target[int(last)] = value
+            target[int(last)] = copy.deepcopy(value)
         elif isinstance(target, dict):
             if last == "name" and target.get("name", value) != value:
                 target.clear()
                 renamed.append(target)
-            target[last] = value
+            target[last] = copy.deepcopy(value)
         else:
             raise UserError(f"--set {path}: {'.'.join(parents)!r} is the single value {target!r} and has no keys below it")
     return result
@@ -150,7 +150,7 @@ def override(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any
 
 def _step(target: Any, part: str, so_far: str, path: str) -> Any:
     if isinstance(target, list):
-        if not part.isdigit() or int(part) >= len(target):
+        if not part.isdecimal() or int(part) >= len(target):
             raise UserError(f"--set {path}: {so_far!r} is not there: the list holds {len(target)}, counted from 0")
         return target[int(part)]
     if isinstance(target, dict):

@@ -87,8 +87,9 @@ def plot(records: Sequence[Record], path: Path) -> None:
         if any("label" not in style for _, style in _lines(records, series)):
             handles["no regulariser"] = Line2D([], [], color=GREY, linestyle=PLAIN, linewidth=0.9)
         order = sorted(handles, key=lambda name: name not in {one.name for one in series})  # series before lines
-        columns = max(1, int(figure.get_figwidth() / (0.6 + 0.062 * max(map(len, handles)))))
-        figure.legend([handles[name] for name in order], order, loc="outside lower center", ncols=columns, frameon=False)
+        if order:  # one series alone has no name, and bicubic may lie outside all panels
+            columns = max(1, int(figure.get_figwidth() / (0.6 + 0.062 * max(map(len, order)))))
+            figure.legend([handles[name] for name in order], order, loc="outside lower center", ncols=columns, frameon=False)
         for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
             with files.atomic_write(path.with_name(f"{path.name}.{suffix}")) as file:
                 figure.savefig(file, format=suffix, dpi=200, metadata=metadata)

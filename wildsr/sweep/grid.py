@@ -108,6 +108,9 @@ def plan(sweep: Sweep, overrides: Mapping[str, Any]) -> list[Run]:
 
     `overrides` come on top of the file. Raises UserError, with the run's label, for the first mistake in any of them."""
     suites = [benchmark.find_suite(name) for name in sweep.suite]
+    if others := [suite.name for suite in suites if suite.inputs != "made"]:
+        able = [suite.name for suite in benchmark.SUITES.values() if suite.inputs == "made"]
+        raise UserError(f"suite {others[0]}: a sweep measures on inputs made from ground truth: use {', '.join(able)}")
     for key in overrides:
         axes = [axis for axis, values in sweep.grid.items() if isinstance(values, list) and f"{axis}.".startswith(f"{key}.")]
         if axes or key == "seed":
@@ -117,7 +120,7 @@ def plan(sweep: Sweep, overrides: Mapping[str, Any]) -> list[Run]:
     for seed, point in itertools.product(sweep.seeds, points(sweep)):
         label = f"{point.label},seed={seed}"
         try:
-            training, notes = _configure({"recipe": sweep.recipe, **_flat(sweep.set), **point.overrides, **overrides}, seed)
+            training, notes = _configure(_on_top({"recipe": sweep.recipe, **_flat(sweep.set)}, point.overrides, overrides), seed)
             for suite in suites:
                 if training.scale != suite.scale:
                     raise UserError(f"scale = {training.scale}, but suite {suite.name} is ×{suite.scale}")
@@ -138,6 +141,14 @@ def _configure(overrides: dict[str, Any], seed: int) -> tuple[TrainConfig, list[
         raise UserError(f"seed = {overrides['seed']!r}: name the seeds once for all runs: seeds = [0, 1, 2]")
     base, notes = recipes.load(str(overrides.pop("recipe")))
     return config.build(TrainConfig, {**config.override(base.dump(), overrides), "seed": seed}), notes
+
+
+def _on_top(*levels: Mapping[str, Any]) -> dict[str, Any]:
+    """Levels of dotted keys as one, later ones winning: a part that a later level replaces whole goes with what reached into it."""
+    found: dict[str, Any] = {}
+    for level in levels:
+        found = {key: value for key, value in found.items() if not any(key.startswith(f"{over}.") for over in level)} | dict(level)
+    return found
 
 
 def _flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:

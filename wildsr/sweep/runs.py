@@ -10,7 +10,7 @@ from rich.console import Console
 
 from wildsr import benchmark, checkpoint, datasets, files, images, jobs, report
 from wildsr.errors import TrainingDivergedError, UserError
-from wildsr.report.tables import BICUBIC
+from wildsr.report.tables import BICUBIC, Row
 from wildsr.sweep.figure import plot, require_matplotlib
 from wildsr.sweep.grid import Run
 from wildsr.sweep.results import records, table
@@ -92,14 +92,14 @@ def run(
             if run.label in diverged and there and _finished(out / "runs" / run.label, run.config):
                 del diverged[run.label]  # another process came through
         measured = [out / "bench" / label / "rows.jsonl" for label in work if label not in diverged]
-        rows = report.read_rows(measured)
+        rows = _asked_for(report.read_rows(measured), inputs)
         failed.extend([*jobs.failures(rows), *(f"{label}: {error}" for label, error in diverged.items())])
         found = records(runs, [row for row in rows if row["suite"] == suites[0].name], diverged)
         files.write_text(out / "sweep.jsonl", "".join(files.to_line(record) for record in found))
         files.write_text(out / "table.md", table(found))
-        plot(found, out / "plot")
         folders = [out / "runs" / run.label for run in runs if run.label not in diverged]
         report.write_page(out / "report.html", measured, folders)
+        plot(found, out / "plot")
 
     work: dict[str, Callable[[], None]] = {BICUBIC: lambda: measure(BICUBIC, BICUBIC, None)}
     work |= {run.label: functools.partial(train_and_measure, i, run) for i, run in enumerate(runs, 1)}
@@ -166,10 +166,14 @@ def _finished(folder: Path, training: TrainConfig) -> str | None:
 _PLACE = ("suite", "suite_version", "set", "image", "degradation")
 
 
+def _asked_for(rows: Sequence[Row], inputs: Mapping[tuple[str, ...], str]) -> list[Row]:
+    """The rows of these suites and pictures: an earlier start may have left others, of which not every model has its own."""
+    return [row for row in rows if tuple(str(row.get(key)) for key in _PLACE) in inputs]
+
+
 def _is_measured(path: Path, label: str, weights: str | None, inputs: Mapping[tuple[str, ...], str]) -> bool:
-    """Whether a file's rows speak of these weights, on these suites and pictures, without a failure; rows of other suites do not count."""
-    suites = {suite for suite, *_ in inputs}
+    """Whether a file's rows speak of these weights, on these suites and pictures, without a failure."""
     rows = files.read_jsonl(path) if path.is_file() else []
-    rows = [row for row in rows if row.get("model") == label and row.get("suite") in suites]
+    rows = [row for row in _asked_for(rows, inputs) if row.get("model") == label]
     there = {tuple(str(row.get(key)) for key in _PLACE): row.get("hr_sha256") for row in rows}
     return there == inputs and all((row.get("weights_sha256"), row.get("error")) == (weights, None) for row in rows)
