@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,6 +108,32 @@ def test_examine_refuses_the_same_pictures_twice(tmp_path):
     for folders in (["outer", "outer"], ["outer", "outer/inner"], ["outer", "outer/../outer"]):
         with pytest.raises(UserError, match=r"hold the same pictures twice: name each folder once"):
             datasets.examine([tmp_path / folder for folder in folders])
+
+
+def test_low_resolution_is_not_taken_for_ground_truth(tmp_path):
+    fill(tmp_path / "DIV2K" / "DIV2K_train_HR", (40, 60))
+    fill(tmp_path / "DIV2K" / "DIV2K_train_LR_bicubic" / "X4", (10, 15))
+    fill(tmp_path / "DIV2K" / "DIV2K_valid_HR", (40, 64))
+    with pytest.raises(UserError) as caught:
+        datasets.open([tmp_path / "DIV2K"])
+    high = [str(tmp_path / "DIV2K" / f"DIV2K_{part}_HR") for part in ("train", "valid")]
+    low = Path("DIV2K_train_LR_bicubic", "X4")
+    wanted = f"DIV2K: holds low resolution ({low}), which would be taken for ground truth: name {' or '.join(high)}"
+    assert str(caught.value).endswith(wanted)
+    assert len(datasets.open([tmp_path / "DIV2K"], mixed=True)) == 3
+    assert len(datasets.open(high)) == 2
+    assert len(datasets.open([tmp_path / "DIV2K" / "DIV2K_train_LR_bicubic"])) == 1, "asked for by its name"
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names there are always Unicode")
+def test_a_name_that_is_not_utf_8_is_kept_and_packed(tmp_path):
+    fill(tmp_path / "set", (20, 30))
+    (tmp_path / "set" / "a.png").rename(tmp_path / "set" / os.fsdecode(b"caf\xe9.png"))
+    records = datasets.examine([tmp_path / "set"])
+    files.write_text(tmp_path / "data.json", files.to_json(Folders(records).to_json()))
+    assert from_json(files.read_json(tmp_path / "data.json")) == records
+    datasets.pack([tmp_path / "set"], tmp_path / "set.safetensors")
+    assert np.array_equal(datasets.open([tmp_path / "set.safetensors"]).read(0), images.read(records[0].path).numpy())
 
 
 def test_examine_refuses_missing_and_empty_folders(tmp_path):

@@ -348,6 +348,24 @@ def test_mistakes_in_packing(folder, tmp_path):
     assert not out.exists()
 
 
+def test_more_pictures_than_a_header_can_name_are_refused_before_they_are_decoded(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("wildsr.datasets.packed.LARGEST_HEADER", 1000)
+    with pytest.raises(UserError, match=r"11 pictures are more than one packed file can name .*: pack them as several files"):
+        datasets.pack([folder], tmp_path / "out.safetensors")
+    assert not any(tmp_path.iterdir())
+
+
+def test_packing_replaces_packed_files_and_no_others(folder, packed, tmp_path):
+    out = tmp_path / "out.safetensors"
+    shutil.copyfile(packed, out)
+    assert datasets.pack([folder], out, side=8) == (11, 11)
+    save_file({"weight": np.zeros(2)}, out)
+    before = out.read_bytes()
+    with pytest.raises(UserError, match=r"out.safetensors: is there already, and is no whole file of packed pictures"):
+        datasets.pack([folder], out)
+    assert out.read_bytes() == before
+
+
 def test_packing_that_breaks_off_leaves_the_former_file(folder, packed, tmp_path, monkeypatch):
     out = tmp_path / "out.safetensors"
     shutil.copyfile(packed, out)

@@ -538,6 +538,21 @@ def test_another_configuration_is_refused_and_the_difference_shown(tiny, picture
     assert log(tmp_path / "run", "start")[-1]["steps"] == 6
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), RuntimeError("can't allocate memory: you tried")])
+def test_when_memory_runs_out_the_mend_is_named_and_can_be_had_in_the_same_place(tiny, pictures, tmp_path, monkeypatch, error):
+    def full(*_):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.nn.functional.l1_loss", full)
+        with pytest.raises(UserError, match=r"not enough memory to train: try --set accumulate=2, or a smaller batch_size"):
+            run(tiny, pictures, tmp_path / "run")
+    run(change(tiny, network={"channels": 8, "blocks": 1}), pictures, tmp_path / "run")
+    assert checkpoint.load(tmp_path / "run").network.channels == 8
+    with pytest.raises(UserError, match="another configuration"):
+        run(tiny, pictures, tmp_path / "run")
+
+
 def test_an_unfinished_run_cannot_be_extended(tiny, pictures, tmp_path):
     def fail(_):
         raise BreakOffError

@@ -572,8 +572,6 @@ def _run() -> NoReturn:
         from wildsr.files import describe_error
 
         _exit(2, describe_error(error))
-    except MemoryError:
-        _exit(2, "not enough memory: use smaller pictures, or a smaller --tile")
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except TrainingDivergedError as error:
@@ -583,6 +581,10 @@ def _run() -> NoReturn:
             sys.exit(1)
         _exit(1, str(error))
     except Exception as error:
+        from wildsr.devices import no_memory
+
+        if no_memory(error):
+            _exit(2, "not enough memory: use smaller pictures, or a smaller --tile")
         traceback.print_exc()
         _exit(1, f"a fault of ours, please report it with the lines above: {type(error).__name__}: {error}")
 

@@ -10,18 +10,22 @@ import numpy as np
 from jaxtyping import UInt8
 
 from wildsr import files, images
+from wildsr.datasets.layouts import require_ground_truth
 from wildsr.datasets.part import Part, Record
 from wildsr.errors import UserError
 
 
-def examine(folders: Sequence[Path | str], known: Sequence[Record] = ()) -> list[Record]:
+def examine(folders: Sequence[Path | str], known: Sequence[Record] = (), *, mixed: bool = False) -> list[Record]:
     """Reads every picture below the folders once, whole, in the order of the folders and of the paths within each.
 
     A picture that cannot be read gets a record with its `problem`. `known` records, from an earlier look, spare those files that have
-    the same size and time since. Raises UserError for a folder that is missing, empty, or named twice."""
+    the same size and time since. Raises UserError for a folder that is missing, empty, or named twice, and, unless `mixed`, for one with
+    low resolution beside ground truth."""
     paths: list[Path] = []
     for folder in folders:
         paths += images.find(folder)
+        if not mixed:
+            require_ground_truth(Path(folder))
     if len({path.resolve() for path in paths}) < len(paths):
         raise UserError(f"the folders {', '.join(str(folder) for folder in folders)} hold the same pictures twice: name each folder once")
     seen = {record.path: record for record in known}

@@ -64,6 +64,19 @@ def find_sets(folder: Path, scale: int) -> list[Found]:
     return _known(folder, scale) or [Found(set_name(folder), "one folder", folder, _ground_truth(folder))]
 
 
+def require_ground_truth(folder: Path) -> None:
+    """Raises UserError where, below a folder, low resolution lies beside ground truth in folders of that name: all of it would be taken
+    for ground truth."""
+    places: dict[bool, list[Path]] = {True: [], False: []}
+    for path in images.find(folder):
+        inner = path.relative_to(folder).parent
+        places[any(map(_is_lr, inner.parts))].append(inner)
+    if places[True] and places[False]:
+        high = dict.fromkeys(Path(*inner.parts[:1]) for inner in places[False])
+        better = " or ".join(str(folder / inner) for inner in high if inner.parts) or "a folder without it"
+        raise UserError(f"{folder}: holds low resolution ({places[True][0]}), which would be taken for ground truth: name {better}")
+
+
 def _lacks_truth(name: str) -> bool:
     known = NAMED.get(canonical_name(name))
     return known is not None and not known.ground_truth

@@ -6,6 +6,7 @@ metadata. Equal pictures under equal names give equal bytes."""
 import bisect
 import json
 import mmap
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,9 @@ from wildsr.errors import UserError
 SUFFIX = ".safetensors"
 """What the name of a packed file ends in."""
 
+LARGEST_HEADER = 100_000_000
+"""Bytes of names that safetensors reads."""
+
 _VERSION = 1
 
 
@@ -34,13 +38,15 @@ def pack(
     """Decodes the pictures of some folders into one file; returns how many it holds, and how many there were.
 
     `side` cuts each picture to its middle side×side at most. A file that would be larger than `max_bytes` gets as many pictures, drawn
-    with `seed`, as fit. Raises UserError for pictures that cannot be read, and where not a single one fits."""
+    with `seed`, as fit. Raises UserError for pictures that cannot be read, where not a single one fits, for more than a header may name,
+    and where `out` is a file of another kind."""
     out = Path(out)
     if out.suffix != SUFFIX:
         raise UserError(f"{out}: the name of a packed file ends in {SUFFIX}")
     for name, value in (("max-bytes", max_bytes), ("side", side)):
         if value is not None and value < 1:
             raise UserError(f"{name} = {value}: use a positive number")
+    _require_free(out)
     found = examine(folders)
     require_sound(found, 1)
     cut = side or max(max(record.width, record.height) for record in found)
@@ -58,6 +64,10 @@ def pack(
             raise UserError(f"max-bytes = {max_bytes}: room for no picture, the first alone takes {size(1)}: raise it, or set a --side")
         chosen = sorted(order[:fitting])
     taken = [records[i] for i in chosen]
+    if len(_header(taken, [record.sha256 for record in taken])) > LARGEST_HEADER:
+        raise UserError(
+            f"{len(taken)} pictures are more than one packed file can name (about 600,000): pack them as several files, and name them all"
+        )
 
     hashes: list[str] = []
     with files.atomic_write(out) as file:
@@ -69,6 +79,16 @@ def pack(
         file.seek(0)
         file.write(_header(taken, hashes))
     return len(taken), len(records)
+
+
+def _require_free(out: Path) -> None:
+    """A packed file may be replaced; a model's weights, which end alike, must not be lost to a slip."""
+    if not out.exists():
+        return
+    try:
+        Packed(out)
+    except UserError:
+        raise UserError(f"{out}: is there already, and is no whole file of packed pictures: use another --out, or remove it") from None
 
 
 def _middle(picture: UInt8[Tensor, "3 h w"], width: int, height: int) -> UInt8[Tensor, "3 y x"]:
@@ -84,7 +104,7 @@ def _header(records: Sequence[Record], hashes: Sequence[str]) -> bytes:
     for i, record in enumerate(records):
         start, end = end, end + 3 * record.width * record.height
         # Numbered, for pictures of several folders may share a name.
-        name = f"{i:06d} {Path(record.path).name}"
+        name = f"{i:06d} {os.fsencode(Path(record.path).name).decode(errors='backslashreplace')}"
         values[name] = {"dtype": "U8", "shape": [3, record.height, record.width], "data_offsets": [start, end]}
     text = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)

@@ -23,16 +23,16 @@ WINDOW_BYTES = 256 << 20
 _BESIDE_SHARDS = 100  # pictures that count as one row group, of a place that has none
 
 
-def open(names: Sequence[Path | str], known: Any = ()) -> "Source":
+def open(names: Sequence[Path | str], known: Any = (), *, mixed: bool = False) -> "Source":
     """The pictures of one or more places, each known by its name: a folder of pictures (or of Parquet shards alone), a packed
     .safetensors file, a .parquet file, or an address of shards such as hf://datasets/OWNER/NAME. Folders of pictures come first.
 
     `known` is what `to_json` gave at an earlier time; it spares reading what has not changed. Raises UserError for a place that is missing,
-    empty, damaged, or named twice."""
+    empty, damaged, or named twice, and, unless `mixed`, for a folder with low resolution beside ground truth."""
     known = [value for value in known if isinstance(value, dict)] if isinstance(known, list) else []
     kinds = [(name, _kind(name)) for name in names]
     folders = [name for name, kind in kinds if kind is Folders]
-    parts: list[Part] = [Folders(examine(folders, from_json(known)))] if folders else []
+    parts: list[Part] = [Folders(examine(folders, from_json(known), mixed=mixed))] if folders else []
     parts += [Packed(name) if kind is Packed else Shards(name, known) for name, kind in kinds if kind is not Folders]
     places = [value["path"] for part in parts[bool(folders) :] for value in part.to_json()]
     place, times = next(iter(Counter(places).most_common(1)), ("", 1))

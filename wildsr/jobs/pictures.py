@@ -48,9 +48,9 @@ def _cut(hr: UInt8[Tensor, "3 h w"], multiple: int) -> UInt8[Tensor, "3 ch cw"]:
 
 
 def check(places: Sequence[Path | str]) -> tuple[list[datasets.Record], list[str]]:
-    """Reads every picture of some places (`datasets.open`), as training would; returns what was found, and what is wrong with it, a line
-    each."""
-    records = list(datasets.open(places).check())
+    """Reads every picture of some places (`datasets.open`), low resolution too, as training would; returns what was found, and what is
+    wrong with it, a line each."""
+    records = list(datasets.open(places, mixed=True).check())
     return records, [record.problem for record in records if record.problem]
 
 

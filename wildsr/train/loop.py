@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from wildsr import chance, checkpoint, datasets, devices, files, networks
-from wildsr.errors import TrainingDivergedError, UserError
+from wildsr.errors import OtherProcessError, TrainingDivergedError, UserError
 from wildsr.networks.convolution import training_layout
 from wildsr.regularize import attach
 from wildsr.train.config import BOOKKEEPING, SCHEDULES, TrainConfig, require_sites
@@ -49,9 +49,9 @@ def train(
     Started as several processes (by torchrun or accelerate launch), each goes through its part of every batch, and all hold the same
     weights. The first one reads and writes `run_dir`, validates and speaks; the pictures have to be there for all of them.
 
-    Raises UserError for pictures that cannot be used, for a run directory of another configuration (showing the difference) and for
-    `init` weights of another network; TrainingDivergedError when a loss is not finite; OtherProcessError when another process failed or
-    is gone."""
+    Raises UserError for pictures that cannot be used, for a run directory that holds a training of another configuration (showing the
+    difference), for `init` weights of another network, and where memory runs out; TrainingDivergedError when a loss is not finite;
+    OtherProcessError when another process failed or is gone."""
     run_dir, place = Path(run_dir), devices.pick(device, placed())
     if place.type == "cpu":
         devices.keep_memory()
@@ -61,7 +61,13 @@ def train(
                 refusal = f"{run_dir}: another process is training in this run directory"
                 stack.enter_context(files.exclusive(run_dir / ".lock", refusal))
         console = console or Console(stderr=True)
-        return _train(config, data, run_dir, init, validate, place, console if group.first else Console(quiet=True), group)
+        try:
+            return _train(config, data, run_dir, init, validate, place, console if group.first else Console(quiet=True), group)
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, OtherProcessError) or not devices.no_memory(error):
+                raise
+            mend = f"--set accumulate={2 * config.accumulate}, or a smaller batch_size, lr_patch or network"
+            raise UserError(f"not enough memory to train: try {mend} ({' '.join(str(error).split())[:200]})") from error
 
 
 def _train(
@@ -350,7 +356,8 @@ def _find(config: TrainConfig, data: Sequence[Path | str], run_dir: Path, init: 
     start = _start(config, init) if init is not None and group.first else None
     state = checkpoint.load_state(run_dir / "state") if group.first else None
     first = state[0] if state else 0
-    if group.first:
+    begun = state is not None or (run_dir / "model.safetensors").exists()  # before, another configuration costs nothing
+    if group.first and begun:
         _require_same_config(run_dir, config, first)
     source = datasets.open(data, _read_json(run_dir / "data.json", []))
     source.require_sound(config.hr_patch)
@@ -360,7 +367,7 @@ def _find(config: TrainConfig, data: Sequence[Path | str], run_dir: Path, init: 
     }
     if not group.first:
         return _Found(source, origin)
-    earlier = _require_same_origin(run_dir, origin)
+    earlier = _require_same_origin(run_dir, origin) if begun else {}
     segments = earlier.get("segments", [])
     if not segments or (segments[-1]["steps"], segments[-1]["code_version"]) != (config.steps, files.code_version()):
         segments.append({"first_step": first, "steps": config.steps, "code_version": files.code_version()})

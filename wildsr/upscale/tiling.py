@@ -12,13 +12,11 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from wildsr import devices
 from wildsr.upscale.box import Box
 
 SMALLEST = 32
 """Side in LR pixels below which tiles are not halved."""
-
-_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-"""What errors say that have no class of their own."""
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
@@ -158,10 +156,8 @@ def _first(pieces: Iterator[Piece]) -> Piece | None:
     """The first piece; None when there was no memory for it. Networks run before their first piece is there."""
     try:
         return next(pieces)
-    except torch.OutOfMemoryError:
-        return None
-    except RuntimeError as error:  # Other devices, and the CPU, have no class of their own for it.
-        if any(words in str(error) for words in _NO_MEMORY):
+    except RuntimeError as error:
+        if devices.no_memory(error):
             return None
         raise
 
