@@ -388,6 +388,48 @@ def test_directories_are_written_as_they_are_read(big):
     assert found == whole
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        struct.pack("<HHII", 0x013B, 2, 40, 5000),  # an artist beyond the end
+        struct.pack("<HHII", blocks.GPS, 4, 1, 5000),
+        struct.pack("<HHII", blocks.EXIF, 4, 1, 8),  # the directory that it stands in
+    ],
+)
+def test_one_damaged_value_costs_itself_alone(bad):
+    entries = [struct.pack("<HHIHH", blocks.ORIENTATION, 3, 1, 6, 0), bad]
+    block = b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(sorted(entries)) + b"\0\0\0\0"
+    photo = images.read_photo(saved("JPEG", pillow(samples(3)), exif=blocks.HEAD + block))
+    assert photo.pixels.shape[:2] == samples(3).shape[1::-1], "turned upright"
+    assert photo.meta.exif is not None
+    assert blocks.parse(photo.meta.exif)[blocks.ORIENTATION] == blocks.Entry(3, b"\1\0")
+
+
+def test_a_picture_is_turned_upright_also_where_its_exif_is_cut_short():
+    block = b"II*\0" + struct.pack("<IH", 8, 9) + struct.pack("<HHIHH", blocks.ORIENTATION, 3, 1, 6, 0)
+    photo = images.read_photo(saved("JPEG", pillow(samples(3)), exif=blocks.HEAD + block))
+    assert photo.pixels.shape[:2] == samples(3).shape[1::-1]
+    assert (photo.meta.exif, photo.notes) == (None, ("an EXIF block that cannot be parsed left out",))
+
+
+def test_iptc_that_is_not_kept_is_said():
+    caption = b"\x1c\x02\x78\x00\x05hello"
+    record = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + struct.pack(">I", len(caption)) + caption
+    data = saved("JPEG", pillow(samples(3)))
+    with_iptc = data[:2] + b"\xff\xed" + struct.pack(">H", len(record) + 2) + record + data[2:]
+    assert images.read_photo(data).notes == ()
+    assert images.read_photo(with_iptc).notes == ("IPTC (caption, byline, rights) is not kept",)
+
+
+@pytest.mark.parametrize(("points", "said"), [((1, 13), False), ((12, 13), True), ((9, 16), True)])
+@pytest.mark.parametrize("bits", [8, 10])
+def test_an_avif_of_other_colours_than_srgb_says_so(points, said, bits):
+    pixels = samples(3) if bits == 8 else samples(3, "uint16") >> 6
+    level = {"primaries": points[0], "transfer": points[1], "level": 90, "bitspersample": bits}
+    notes = images.read_photo(imagecodecs.avif_encode(np.ascontiguousarray(pixels), **level)).notes
+    assert any("code points of colour" in note for note in notes) == said
+
+
 @pytest.mark.parametrize("data", [b"", b"II*\0\x08\0\0\0", b"II*\0\xff\xff\xff\xff\0\0", b"MM\0*\0\0\0\x08\xff\xff" + b"\0" * 100])
 def test_damaged_blocks_are_left_out_and_that_is_said(data):
     photo = images.read_photo(saved("PNG", pillow(samples(3)), exif=b"Exif\0\0" + data))

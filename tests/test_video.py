@@ -197,13 +197,65 @@ def test_odd_sizes_lose_a_row_and_a_column(nearest, tmp_path):
     assert np.abs(got - frames[0].astype(int)[rows][:, columns]).mean() < 8
 
 
+@pytest.mark.parametrize(("width", "matrix"), [(96, 6), (1280, 1)])
+def test_colours_that_are_not_told_are_those_of_the_clip_s_own_size(nearest, tmp_path, width, matrix):
+    """A player guesses them by the size, and the result is of another one."""
+    make(tmp_path / "a.mp4", size=(16, width), pts=(0, 3000), sound=False)
+    video.enlarge_clip(None, tmp_path / "a.mp4", tmp_path / "b.mp4")  # pyright: ignore[reportArgumentType]
+    before, after = (pictures_of(tmp_path / name)[0] for name in ("a.mp4", "b.mp4"))
+    assert (int(before.colorspace), int(after.colorspace)) == (2, matrix)
+    for plane in range(3):
+        assert samples(before, plane).mean() == pytest.approx(samples(after, plane).mean(), abs=2.5)
+
+
+@pytest.mark.parametrize("target", ["b.mp4", "b.webm"])
+def test_clips_of_rgb_become_yuv(nearest, tmp_path, target):
+    red = np.zeros((64, 64, 3), np.uint8) + np.array([200, 40, 40], np.uint8)
+    with av.open(str(tmp_path / "a.mkv"), "w") as out:
+        stream: Any = out.add_stream("libx264rgb", rate=25, options={"crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "rgb24"
+        frame: Any = av.VideoFrame.from_ndarray(red, "rgb24")
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    assert video.enlarge_clip(None, tmp_path / "a.mkv", tmp_path / target) == ()  # pyright: ignore[reportArgumentType]
+    (made,) = pictures_of(tmp_path / target)
+    assert (made.format.name, int(made.colorspace), int(made.color_range)) == ("yuv420p", 1, 1)
+    assert np.abs(made.to_ndarray(format="rgb24").mean((0, 1)) - (200, 40, 40)).max() < 4
+
+
+def test_transparency_is_left_out_and_that_is_said(nearest, tmp_path):
+    with av.open(str(tmp_path / "a.mov"), "w") as out:
+        stream: Any = out.add_stream("qtrle", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "argb"
+        frame: Any = av.VideoFrame.from_ndarray(np.full((64, 64, 4), 90, np.uint8), "rgba")
+        out.mux(stream.encode(frame.reformat(format="argb")))
+        out.mux(stream.encode(None))
+    assert video.enlarge_clip(None, tmp_path / "a.mov", tmp_path / "b.mov") == ("transparency left out",)  # pyright: ignore
+
+
+def test_tracks_of_sound_keep_their_language_and_their_name(nearest, tmp_path):
+    make(tmp_path / "plain.mkv")
+    with av.open(str(tmp_path / "plain.mkv")) as plain, av.open(str(tmp_path / "a.mkv"), "w") as out:
+        copies = {stream.index: out.add_stream_from_template(stream) for stream in (plain.streams.video[0], plain.streams.audio[0])}
+        copies[1].metadata.update({"language": "deu", "title": "Ton"})
+        for packet in plain.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream.index]
+                out.mux(packet)
+    video.enlarge_clip(None, tmp_path / "a.mkv", tmp_path / "b.mkv")  # pyright: ignore[reportArgumentType]
+    with av.open(str(tmp_path / "b.mkv")) as clip:
+        told = clip.streams.audio[0].metadata
+        assert (told["language"], told["title"]) == ("deu", "Ton")
+
+
 @pytest.mark.parametrize("colours", [{}, {"colorspace": 1, "color_range": 1, "color_primaries": 1, "color_trc": 1}, {"colorspace": 6}])
 def test_colours_stay_what_they_are(nearest, tmp_path, colours):
     make(tmp_path / "a.mp4", colours=colours, sound=False)
     video.enlarge_clip(None, tmp_path / "a.mp4", tmp_path / "b.mp4")  # pyright: ignore[reportArgumentType]
+    untold = {} if colours else {"colorspace": 6, "color_range": 1}
     for before, after in zip(pictures_of(tmp_path / "a.mp4"), pictures_of(tmp_path / "b.mp4"), strict=True):
         for name in ("colorspace", "color_range", "color_primaries", "color_trc"):
-            assert int(getattr(after, name)) == int(getattr(before, name)), name
+            assert int(getattr(after, name)) == untold.get(name, int(getattr(before, name))), name
         for plane in range(3):  # the samples themselves, before any matrix
             means = [samples(frame, plane).mean() for frame in (before, after)]
             assert means[0] == pytest.approx(means[1], abs=2.5)

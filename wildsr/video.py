@@ -90,6 +90,8 @@ def _enlarge(
     first = before[-1]
     if _depth(first) > 8:
         notes.append(f"{_depth(first)} bits reduced to 8")
+    if any(component.is_alpha for component in first.format.components):
+        notes.append("transparency left out")
     if first.rotation % 360:
         notes.append("turned upright")
 
@@ -117,6 +119,8 @@ def _enlarge(
             for stream in sound:
                 with _told(f"{target}: the sound ({stream.codec_context.name}) does not fit into {container}: use an .mkv file"):
                     copies[stream.index] = out.add_stream_from_template(stream)
+                    copies[stream.index].metadata.update(_language_and_name(stream))
+                    copies[stream.index].disposition = stream.disposition
             for item in itertools.chain(before, read):
                 if not isinstance(item, av.VideoFrame):
                     end = max(end, _end(item) - start)
@@ -199,6 +203,12 @@ def _read(clip: Any, pictures: Any, sound: list[Any], source: Path) -> Iterator[
                 yield packet
 
 
+def _language_and_name(stream: Any) -> dict[str, str]:
+    """What a track says of itself; MP4 and Matroska call its name differently."""
+    told = {"language": stream.metadata.get("language"), "title": stream.metadata.get("title") or stream.metadata.get("name")}
+    return {name: text for name, text in told.items() if text}
+
+
 def _until_frame(read: Iterator[Any]) -> Iterator[Any]:
     frame = _av().VideoFrame
     for item in read:
@@ -222,7 +232,26 @@ def _through(model: upscale.Model, frame: Any, outscale: float | None, say: Call
 
 
 def _upright(frame: Any) -> np.ndarray:
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90))
+    told = {} if frame.colorspace == _RGB else {"src_colorspace": _matrix(frame)}
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24", **told), frame.rotation // 90))
+
+
+_RGB, _BT709, _UNTOLD, _BT601 = 0, 1, 2, 6
+"""Matrices between RGB and YUV (ITU-T H.273)."""
+
+
+def _matrix(frame: Any) -> int:
+    """The matrix of a frame, which its result has too. Where none is told, the one that players take for its size: they would take another
+    one for the larger result. RGB becomes BT.709."""
+    if frame.colorspace == _UNTOLD:
+        return _BT709 if frame.width >= 1280 or frame.height > 576 else _BT601
+    return _BT709 if frame.colorspace == _RGB else int(frame.colorspace)
+
+
+def _colours(frame: Any) -> dict[str, int]:
+    """What a result says of its colours."""
+    told = {name: int(getattr(frame, name)) for name in ("color_range", "color_primaries", "color_trc")}
+    return {"colorspace": _matrix(frame), **told, **({"color_range": 1} if frame.colorspace == _RGB else {})}
 
 
 def _prepare(made: Any, frame: Any, pictures: Any, height: int, width: int) -> None:
@@ -235,16 +264,17 @@ def _prepare(made: Any, frame: Any, pictures: Any, height: int, width: int) -> N
     shape = pictures.sample_aspect_ratio
     if shape:
         context.sample_aspect_ratio = 1 / shape if frame.rotation % 180 else shape
-    for name in ("colorspace", "color_range", "color_primaries", "color_trc"):
-        setattr(context, name, int(getattr(frame, name)))
+    for name, value in _colours(frame).items():
+        setattr(context, name, value)
 
 
 def _frame(pixels: np.ndarray, like: Any) -> Any:
     """The frame of a result, with the time and the colours of the frame that it was made of."""
     height, width = (side // 2 * 2 for side in pixels.shape[:2])
     rgb = _av().VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), "rgb24")
-    made = rgb.reformat(format="yuv420p", dst_colorspace=int(like.colorspace), dst_color_range=int(like.color_range) or None)
-    for name in ("colorspace", "color_range", "color_primaries", "color_trc"):
-        setattr(made, name, int(getattr(like, name)))
+    colours = _colours(like)
+    made = rgb.reformat(format="yuv420p", dst_colorspace=colours["colorspace"], dst_color_range=colours["color_range"] or None)
+    for name, value in colours.items():
+        setattr(made, name, value)
     made.pts, made.duration, made.time_base = like.pts, like.duration, like.time_base
     return made

@@ -93,13 +93,28 @@ def read_heif(file: Stream, name: str, max_pixels: int) -> Found:
     if mode.startswith("RGBa"):
         pixels, notes = divided(pixels), [*notes, "premultiplied alpha divided out"]
     info = picture.info
+    told = info.get("nclx_profile") or {}
+    if not info.get("icc_profile"):
+        notes += _colours(told.get("color_primaries"), told.get("transfer_characteristics"))
     # HEIC turns by boxes of its own, which the decoder obeys; what EXIF says is already done.
     return Found(np.array(pixels), info.get("icc_profile"), info.get("exif"), info.get("xmp"), orientation=1, notes=notes)
 
 
-def _avif_bits(file: Stream) -> int:
+def _colours(primaries: int | None, transfer: int | None) -> list[str]:
+    """A note where code points (ITU-T H.273) tell of colours that plain sRGB, or nothing told, would not show."""
+    if primaries in (None, 1, 2) and transfer in (None, 1, 2, 6, 13, 14, 15):
+        return []
+    return [f"the file's code points of colour (primaries {primaries}, transfer {transfer}; 1 and 13 are sRGB) are not kept"]
+
+
+def _avif_colours(box: bytes) -> list[str]:
+    """The note on an AVIF file's colours, from its box of them."""
+    at = box.find(b"colrnclx")
+    return _colours(*struct.unpack(">HH", box[at + 8 : at + 12])) if 0 <= at <= len(box) - 12 else []
+
+
+def _avif_bits(box: bytes) -> int:
     """8, 10 or 12, from AV1's configuration box."""
-    box = _meta_box(file)
     at = box.find(b"av1C")
     told = box[at + 6] if 0 <= at < len(box) - 6 else 0
     return 8 if not told & 0x40 else 12 if told & 0x20 else 10
@@ -132,15 +147,18 @@ def _deep_avif(file: Stream, bits: int) -> tuple[np.ndarray, list[str]]:
 
 def read_avif(file: Stream, name: str, max_pixels: int) -> Found:
     """An AVIF file. Pillow would read 10 and 12 bits as 8 without a word."""
-    bits = _avif_bits(file)
+    box = _meta_box(file)
+    bits = _avif_bits(box)
     file.seek(0)
     if bits == 8:
         try:
-            return read_ordinary(file, name, max_pixels)
+            found = read_ordinary(file, name, max_pixels)
         except UnidentifiedImageError:
             raise ValueError("truncated, or of a kind that Pillow does not know") from None
-    with open_pillow(file, name, max_pixels) as picture:
-        pixels, notes = _deep_avif(file, bits)
-        found = Found(pixels, format="avif", notes=[*frames(picture), *notes])
-        take_info(found, picture)
-        return found
+    else:
+        with open_pillow(file, name, max_pixels) as picture:
+            pixels, notes = _deep_avif(file, bits)
+            found = Found(pixels, format="avif", notes=[*frames(picture), *notes])
+            take_info(found, picture)
+    found.notes += [] if found.icc else _avif_colours(box)
+    return found

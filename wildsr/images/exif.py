@@ -2,6 +2,7 @@
 
 Sources: TIFF 6.0, section 2; EXIF 2.32, section 4.6; BigTIFF."""
 
+import contextlib
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _SWAPPED = {3: 2, 4: 4, 5: 4, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _MOST = 1 << 26
 """Bytes that one value may have."""
+_MOST_ENTRIES = 4096
+"""Of one directory."""
 
 
 @dataclass(frozen=True)
@@ -45,27 +48,28 @@ def _turned(kind: int, data: bytes, order: str) -> bytes:
 def read_directory(
     fetch: Fetch, offset: int, order: str, *, big: bool = False, keep: frozenset[int] | None = None, depth: int = 0
 ) -> Directory:
-    """The directory at an offset, and those that it points to. order: "<" or ">"; keep: only these tags, and the directories below. Raises
-    ValueError where it is damaged."""
+    """The directory at an offset, and those that it points to. order: "<" or ">"; keep: only these tags, and the directories below. A value
+    or a directory below that is damaged is left out alone; raises ValueError where the directory itself is."""
     count_form, entry_form, inline = ("Q", "HHQ8s", 8) if big else ("H", "HHI4s", 4)
     width = struct.calcsize(order + entry_form)
     (count,) = struct.unpack(order + count_form, fetch(offset, struct.calcsize(order + count_form)))
-    if count > 4096 or depth > 3:
+    if count > _MOST_ENTRIES or depth > 3:
         raise ValueError("a directory is damaged")
     table = fetch(offset + struct.calcsize(order + count_form), count * width)
     found: Directory = {}
+    entered: set[int] = set()  # once each, lest damage lead through the same ones again and again
     for tag, kind, length, value in struct.iter_unpack(order + entry_form, table):
-        if kind not in _SIZES or not (keep is None or tag in keep or tag in _FOLDERS):
+        if kind not in _SIZES or tag in entered or not (keep is None or tag in keep or tag in _FOLDERS):
             continue
         size = length * _SIZES[kind]
-        if tag in _FOLDERS:
-            place = int.from_bytes(value[: _SIZES[kind]], "little" if order == "<" else "big")
-            found[tag] = read_directory(fetch, place, order, big=big, depth=depth + 1)
-            continue
-        if size > _MOST:
-            raise ValueError("a value is too long")
-        data = value[:size] if size <= inline else fetch(struct.unpack(order + ("Q" if big else "I"), value)[0], size)
-        found[tag] = Entry(kind, _turned(kind, data, order))
+        with contextlib.suppress(ValueError):
+            if tag in _FOLDERS:
+                entered.add(tag)
+                place = int.from_bytes(value[: _SIZES[kind]], "little" if order == "<" else "big")
+                found[tag] = read_directory(fetch, place, order, big=big, depth=depth + 1)
+            elif size <= _MOST:
+                data = value[:size] if size <= inline else fetch(struct.unpack(order + ("Q" if big else "I"), value)[0], size)
+                found[tag] = Entry(kind, _turned(kind, data, order))
     return found
 
 
@@ -130,21 +134,23 @@ def build(directory: Mapping[int, "Entry | Directory"]) -> bytes:
     return HEAD + b"II*\0" + struct.pack("<I", 8) + write_directory(directory, 8)
 
 
-def upright(block: bytes) -> tuple[bytes, int | None]:
-    """A block with its orientation reset to 1 and without its thumbnail, which would not be turned; and what it said: None for nothing.
+def upright(block: bytes) -> tuple[bytes | None, int | None]:
+    """A block with its orientation reset to 1 and without its thumbnail, which would not be turned, or None where its directory is cut
+    short; and the orientation that it told, also then: None for nothing.
 
-    All else stays where it is, for makers' notes count from the beginning of the block. Raises ValueError where it is damaged."""
+    All else stays where it is, for makers' notes count from the beginning of the block. Raises ValueError for what is no block."""
     block = block.removeprefix(HEAD)
     order, offset = _start(block)
-    parse(block)
     (count,) = struct.unpack(order + "H", _fetch(block)(offset, 2))
+    following = offset + 2 + 12 * count
     changed, said = bytearray(block), None
-    for at in range(offset + 2, offset + 2 + 12 * count, 12):
+    for at in range(offset + 2, min(following, len(block) - 11), 12):
         tag, kind, length = struct.unpack(order + "HHI", block[at : at + 8])
         if tag == ORIENTATION and kind == 3 and length == 1:
             (said,) = struct.unpack(order + "H", block[at + 8 : at + 10])
             changed[at + 8 : at + 10] = struct.pack(order + "H", 1)
-    following = offset + 2 + 12 * count
+    if following > len(block) or count > _MOST_ENTRIES:
+        return None, said
     if following + 4 <= len(block):
         changed[following : following + 4] = b"\0\0\0\0"
     return HEAD + bytes(changed), said

@@ -42,11 +42,13 @@ def settled(
     if exif:
         try:
             exif, said = blocks.upright(exif)
-            orientation = said if orientation is None else orientation
-            dpi = dpi or blocks.resolution(blocks.parse(exif))
         except ValueError:
-            exif = None
+            exif, said = None, None
+        orientation = said if orientation is None else orientation
+        if exif is None:
             notes.append("an EXIF block that cannot be parsed left out")
+        else:
+            dpi = dpi or blocks.resolution(blocks.parse(exif))
     if xmp:
         told = _IN_XMP.search(xmp)
         if orientation is None and told:

@@ -55,6 +55,8 @@ def take_info(found: Found, picture: ImageFile.ImageFile) -> None:
         found.icc = None  # it belonged to the inks
     if isinstance(found.xmp, str):
         found.xmp = found.xmp.encode()
+    if 0x0404 in (info.get("photoshop") or {}):
+        found.notes.append("IPTC (caption, byline, rights) is not kept")
     # Pillow makes up 72 for a JPEG whose EXIF has no resolution.
     if picture.format not in ("JPEG", "MPO") or info.get("jfif_unit") in (1, 2):
         found.dpi = metadata.sane(info.get("dpi"))
