@@ -11,8 +11,9 @@ from conftest import one_line, photograph
 from PIL import Image
 
 from wildsr import app, images, upscale
+from wildsr.app.guard import OwnPagesAlone
 from wildsr.app.preview import Preview, busiest, shown
-from wildsr.app.work import StoppedError
+from wildsr.app.work import StoppedError, Stops
 from wildsr.errors import UserError
 
 
@@ -134,6 +135,38 @@ def test_strips_of_any_height_give_one_preview():
     assert all(np.array_equal(view, views[0]) for view in views)
 
 
+@pytest.mark.parametrize("shape", [(7200, 2), (3, 7200), (1, 1601)])
+def test_what_is_thinner_than_a_square_is_shown(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    preview = Preview(*shape, (0, 0, 1, 1))
+    for strip in np.split(pixels, [1]):
+        preview.take(strip)
+    factor = preview.factor
+    picture = np.asarray(preview.whole(), int)
+    assert picture.shape[:2] == tuple(max(1, side // factor) for side in shape)
+    down, across = (min(factor, side) for side in shape)
+    assert np.abs(picture[0, 0] - pixels[:down, :across].mean((0, 1))).max() < 2, "each mean loses less than one"
+
+
+@pytest.mark.parametrize(
+    ("here", "headers", "let_in"),
+    [
+        (True, {"host": "127.0.0.1:7860"}, True),
+        (True, {"host": "localhost:7860", "origin": "http://localhost:7860"}, True),
+        (True, {"host": "[::1]:7860", "origin": "http://[::1]:7860"}, True),
+        (True, {"host": "127.0.0.1:7860", "origin": "https://evil.example"}, False),
+        (True, {"host": "127.0.0.1:7860", "origin": "null"}, False),
+        (True, {"host": "evil.example:7860", "origin": "http://evil.example:7860"}, False),
+        (True, {"host": "localhost:7860", "origin": "https://outside.example", "x-forwarded-host": "outside.example"}, True),
+        (False, {"host": "machine.example", "origin": "http://machine.example"}, True),
+        (False, {"host": "machine.example", "origin": "http://evil.example"}, False),
+    ],
+)
+def test_other_sites_pages_are_not_served(here, headers, let_in):
+    guard = OwnPagesAlone(Any, here)
+    assert guard.lets_in({name.encode(): value.encode() for name, value in headers.items()}) == let_in
+
+
 def test_limits_hold(model, tmp_path, picture):
     with pytest.raises(UserError, match="more than the bound of 1,000"):
         workshop(model, tmp_path, max_pixels=1000).look(picture)
@@ -145,6 +178,26 @@ def test_limits_hold(model, tmp_path, picture):
     with pytest.raises(UserError, match=r"^huge\.png: larger than"):  # where uploads lie is nobody's business
         workshop(model, tmp_path, max_pixels=1000).look(tmp_path / "huge.png")
     assert not list((tmp_path / "results").glob("*"))
+
+
+def test_what_waits_for_its_turn_can_be_stopped():
+    stops = Stops()
+    stops.stop("mine")  # nothing was asked for
+    for session in ("mine", "other"):
+        stops.ask(session)
+    stops.stop("mine")
+    with pytest.raises(StoppedError), stops.turn("mine"):
+        pass
+    with stops.turn("other") as event:
+        assert not event.is_set()
+        stops.stop("other")
+        assert event.is_set()
+    stops.stop("mine")
+    stops.ask("mine")
+    stops.stop("mine")
+    stops.ask("mine")  # asked for once more before its turn came
+    with stops.turn("mine") as event:
+        assert not event.is_set()
 
 
 def test_what_is_stopped_leaves_nothing(model, tmp_path, picture):
@@ -175,6 +228,8 @@ def test_what_the_page_cannot_ask_for_is_refused(model, tmp_path, picture, optio
         (["app", "--models", "."], "holds no model"),
         (["app", "--model", "MISSING"], "MISSING: no such model file"),
         (["app", "--model", "MODEL", "--port", "0"], "port = 0: use 1 to 65535"),
+        (["app", "--model", "MODEL", "--max-megapixels", "inf"], "max-megapixels = inf: use a positive number"),
+        (["app", "--model", "MODEL", "--time-limit", "-1"], "16 megapixels and -1 seconds a picture: use positive numbers"),
     ],
 )
 def test_mistakes_are_one_line(wildsr, model, tmp_path, monkeypatch, arguments, words):

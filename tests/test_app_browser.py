@@ -120,6 +120,15 @@ def test_files_outside_are_not_served(server):
         error.value.close()
 
 
+def test_another_site_s_page_is_not_served(server):
+    for path, headers in (("gradio_api/upload", {"Origin": "https://evil.example"}), ("config", {"Host": "evil.example"})):
+        request = urllib.request.Request(f"{server}/{path}", data=b"x" if "upload" in path else None, headers=headers)
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(request)
+        assert (error.value.code, error.value.read()) == (403, b"only for this server's own page\n")
+        error.value.close()
+
+
 def test_the_page_fits_a_telephone(server, driver):
     driver.set_window_size(390, 844)
     driver.get(server)

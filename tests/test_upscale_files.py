@@ -116,6 +116,21 @@ def test_results_of_an_earlier_start_are_no_inputs(tmp_path, monkeypatch):
         planned(["in/a.png", "in/a_x4.png"])
 
 
+def test_results_of_other_options_are_no_inputs_and_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("in/a.jpg", "in/a_x4.png", "in/a_x2.5.jpg", "in/b_x4.png", "in/up/a_x3.png"):
+        save(tmp_path / name)
+    from wildsr.jobs.upscaling.plan import plan
+
+    said: list[str] = []
+    for options in (("jpeg", None, None, 4), (None, "_big", None, 4), (None, None, None, 2)):
+        works = plan(["in"], None, *options, said.append)
+        assert [str(work.source) for work in works] == ["in/a.jpg", "in/b_x4.png", "in/up/a_x3.png"]
+    assert said == ["2 results of an earlier start left out, by the name: in/a_x2.5.jpg ..."] * 3
+    named = plan(["in/a.jpg", "in/a_x4.png"], None, "jpeg", None, None, 4, said.append)
+    assert len(named) == 2, "what is named is wanted"
+
+
 def test_clips_keep_their_container_where_it_can_be_written():
     assert planned(["a.mp4", "b.MKV", "c.avi"]) == [("a.mp4", "a_x4.mp4"), ("b.MKV", "b_x4.MKV"), ("c.avi", "c_x4.mkv")]
     assert planned(["a.mp4"], "b.webm") == [("a.mp4", "b.webm")]

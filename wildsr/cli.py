@@ -5,6 +5,7 @@ Exit status: 0 done; 1 our fault, or a training that diverged or lost a process;
 
 import io
 import json
+import math
 import os
 import signal
 import sys
@@ -338,6 +339,8 @@ def serve(
     from wildsr import app as page
     from wildsr import jobs
 
+    if not 0 < max_megapixels < math.inf:
+        raise UserError(f"max-megapixels = {max_megapixels:g}: use a positive number, such as 64")
     limits = page.Limits(round(max_megapixels * 1e6), time_limit)
     page.serve([*model, *jobs.model_files(models)], host=host, port=port, limits=limits, device=device, browser=browser)
 

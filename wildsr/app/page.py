@@ -2,7 +2,6 @@
 
 import contextlib
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio import themes
 
-from wildsr.app.work import FORMATS, StoppedError, Workshop
+from wildsr.app.work import FORMATS, StoppedError, Stops, Workshop
 from wildsr.errors import UserError
 
 _ENDINGS = [".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".ppm", ".tga"]
@@ -28,7 +27,7 @@ _MONO = ("ui-monospace", "Consolas", "monospace")
 
 def build(shop: Workshop) -> tuple[gr.Blocks, dict[str, Any]]:
     """The page for a workshop, and what its server is to be told of its look. Fonts are the system's: the page asks nobody for anything."""
-    stops: dict[str, threading.Event] = {}
+    stops = Stops()
     limits = shop.limits
 
     def look(path: str | None) -> tuple[Any, str]:
@@ -52,33 +51,32 @@ def build(shop: Workshop) -> tuple[gr.Blocks, dict[str, Any]]:
     ) -> tuple[Any, Any, Any, str]:
         if path is None:
             raise gr.Error("drop a picture first", print_exception=False)
-        stop = stops[request.session_hash or ""] = threading.Event()
         progress(0, desc="reading")
         with _told():
             try:
-                made = shop.make(
-                    Path(path),
-                    model,
-                    form=form,
-                    outscale=outscale or None,
-                    ensemble=ensemble,
-                    stop=stop,
-                    progress=lambda done, total: progress((done, total), desc="upscaling", unit="tiles"),
-                )
+                with stops.turn(request.session_hash or "") as stop:
+                    made = shop.make(
+                        Path(path),
+                        model,
+                        form=form,
+                        outscale=outscale or None,
+                        ensemble=ensemble,
+                        stop=stop,
+                        progress=lambda done, total: progress((done, total), desc="upscaling", unit="tiles"),
+                    )
             except StoppedError:
                 return gr.skip(), gr.skip(), gr.skip(), "stopped"
-            finally:
-                stops.pop(request.session_hash or "", None)
         text = _plain(made.text) + "".join(f"  \n{_plain(note)}" for note in made.notes)
         of = "" if made.reduced == 1 else f", shown {made.reduced} times smaller"
         whole = gr.update(value=tuple(map(str, made.whole)), visible=True, label=f"bicubic | {model}{of}")
         detail = gr.update(value=made.detail and tuple(map(str, made.detail)), visible=made.detail is not None)
         return whole, detail, gr.update(value=str(made.file), visible=True, label=f"Download {made.file.name}"), text
 
+    def ask(request: gr.Request) -> None:
+        stops.ask(request.session_hash or "")
+
     def end(request: gr.Request) -> None:
-        stop = stops.get(request.session_hash or "")
-        if stop is not None:
-            stop.set()
+        stops.stop(request.session_hash or "")
 
     with gr.Blocks(title="wildsr", analytics_enabled=False, delete_cache=(600, 3600), fill_width=True) as page:
         gr.Markdown(
@@ -112,6 +110,7 @@ def build(shop: Workshop) -> tuple[gr.Blocks, dict[str, Any]]:
                 result = gr.Markdown(elem_id="result")
                 download = gr.DownloadButton("Download", visible=False, elem_id="download")
         picture.change(look, picture, [small, facts], show_progress="hidden", api_visibility="private")
+        start.click(ask, None, None, queue=False, api_visibility="private")
         start.click(
             make,
             [picture, model, form, outscale, ensemble],

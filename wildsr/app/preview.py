@@ -60,16 +60,21 @@ class Preview:
         self._held = held[fit:]
 
     def _reduced(self, rows: np.ndarray) -> np.ndarray:
-        """Means of squares of `factor` pixels; what is left over at the borders is not shown."""
+        """Means of squares of `factor` pixels, or of what a thinner picture has; what is left over at the borders is not shown."""
         if self.factor == 1:
             return rows
-        wide = rows.shape[1] // self.factor * self.factor
-        blocks = rows[:, :wide].reshape(len(rows) // self.factor, self.factor, wide // self.factor, self.factor, rows.shape[2])
+        down, across = self.factor, min(self.factor, rows.shape[1])
+        wide = rows.shape[1] // across * across
+        blocks = rows[:, :wide].reshape(len(rows) // down, down, wide // across, across, rows.shape[2])
         return blocks.mean((1, 3), dtype=np.float32).astype(rows.dtype)
 
     def whole(self) -> Image.Image:
         """The whole result, reduced `factor` times."""
-        return shown(np.concatenate(self._whole))
+        pixels = np.concatenate(self._whole)
+        if not len(pixels) and self._held is not None:  # lower than one square
+            row = self._held.mean(0, dtype=np.float32, keepdims=True).astype(pixels.dtype)
+            pixels = self._reduced(np.repeat(row, self.factor, axis=0))
+        return shown(pixels)
 
     def detail(self) -> Image.Image:
         """The part of the result."""

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from wildsr.app.guard import OwnPagesAlone
 from wildsr.app.work import Limits, Workshop, offers
 from wildsr.errors import UserError
 
@@ -35,6 +36,8 @@ def serve(
     limits = limits or Limits()
     if port is not None and not 0 < port < 65536:
         raise UserError(f"port = {port}: use 1 to 65535")
+    if not limits.max_pixels > 0 or not limits.seconds > 0:
+        raise UserError(f"{limits.max_pixels / 1e6:g} megapixels and {limits.seconds:g} seconds a picture: use positive numbers")
     choices, refused = offers(models)
     for line in refused:
         say(f"left out: {line}")
@@ -48,6 +51,8 @@ def serve(
             import gradio  # noqa: F401
         except ImportError:
             raise UserError("the page needs Gradio: pip install 'wildsr[app]'") from None
+        from starlette.middleware import Middleware
+
         from wildsr.app.page import build
 
         shop = Workshop(choices, limits, folder / "results", device)
@@ -65,6 +70,7 @@ def serve(
                 footer_links=[],
                 ssr_mode=False,
                 enable_monitoring=False,
+                app_kwargs={"middleware": [Middleware(OwnPagesAlone, here=_is_own(host))]},
                 **look,
             )
         except OSError as error:

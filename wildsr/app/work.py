@@ -1,5 +1,6 @@
 """What the page does, without the page: it looks at a picture, plans the result, makes it within limits, and shows a part of it."""
 
+import contextlib
 import math
 import shutil
 import tempfile
@@ -37,6 +38,35 @@ _DEPTHS = {"uint8": "8 bit", "uint16": "16 bit", "float32": "32 bit float"}
 
 class StoppedError(Exception):
     """Whoever asked for a picture does not want it any more."""
+
+
+class Stops:
+    """Who asked for a picture, and may not want it any more, also while it waits for its turn; by session."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, threading.Event] = {}
+
+    def ask(self, session: str) -> None:
+        """A picture is asked for: from now on it can be stopped."""
+        if session not in self._asked or self._asked[session].is_set():
+            self._asked[session] = threading.Event()
+
+    @contextlib.contextmanager
+    def turn(self, session: str) -> Iterator[threading.Event]:
+        """It is its turn: yields what is set when it is stopped. Raises StoppedError where it was before."""
+        event = self._asked.setdefault(session, threading.Event())
+        try:
+            if event.is_set():
+                raise StoppedError
+            yield event
+        finally:
+            if self._asked.get(session) is event:
+                del self._asked[session]
+
+    def stop(self, session: str) -> None:
+        """What was asked for is not wanted any more; nothing, where nothing was."""
+        if session in self._asked:
+            self._asked[session].set()
 
 
 @dataclass(frozen=True)

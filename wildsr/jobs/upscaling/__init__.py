@@ -77,7 +77,7 @@ def upscale_files(
         blend=(models[1], 0.5 if blend is None else blend) if len(models) == 2 else None,
         ensemble=ensemble,
     )
-    planned = plan(inputs, out, format, suffix, quality, outscale or model.scale)
+    planned = plan(inputs, out, format, suffix, quality, outscale or model.scale, tell)
     there = {work.target: None for work in planned if work.target is not None and work.target.is_file()}
     skipped = [] if overwrite else list(there)
     works = planned if overwrite else [work for work in planned if work.target not in there]

@@ -1,7 +1,8 @@
 """Which input becomes which file, settled before anything is computed."""
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,9 +31,16 @@ class Work:
 
 
 def plan(
-    inputs: Sequence[str | Path], out: str | Path | None, format: str | None, suffix: str | None, quality: int | None, scale: float
+    inputs: Sequence[str | Path],
+    out: str | Path | None,
+    format: str | None,
+    suffix: str | None,
+    quality: int | None,
+    scale: float,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> list[Work]:
-    """What is to be done, in the order of the inputs. Raises UserError for all that can be seen before anything is computed."""
+    """What is to be done, in the order of the inputs; `tell` gets a line on what looks like a result of other options and is left out.
+    Raises UserError for all that can be seen before anything is computed."""
     found = _find(inputs, out)
     if any(source is not None and _is_clip(source) for source, _, _ in found) and (format or quality):
         raise UserError("--format and --quality are for pictures: a clip's container is that of --out, or the clip's own")
@@ -50,7 +58,7 @@ def plan(
             else _to_folder(source, inside, None if out is None else Path(out), format, text, is_found)
             for source, inside, is_found in found
         ]
-        works = _without_results(works) if text else works
+        works = _without_results(works, tell) if text else works
     for work in works:
         if work.format == "clip" and work.target is not None:
             video.require_writable(work.target)
@@ -171,15 +179,28 @@ def _place(path: Path) -> str:
     return str(path.resolve()).casefold()
 
 
-def _without_results(works: list[Work]) -> list[Work]:
-    """Without the results of an earlier start, which lie in the folder beside what they were made of."""
+def _without_results(works: list[Work], tell: Callable[[str], None]) -> list[Work]:
+    """Without the results of an earlier start, which lie in the folder beside what they were made of: those of the same options, and
+    those that are named so (a_x4.png beside a.jpg)."""
     made = {_place(work.target): work for work in works if work.target is not None}
-    kept = []
+    there = {_place(work.source.with_suffix("")) for work in works if work.source is not None and work.found}
+    kept, named = [], []
     for work in works:
         maker = made.get(_place(work.source)) if work.source is not None and work.found else None
-        if maker is None or maker is work:
+        if maker is not None and maker is not work:
+            continue
+        of = _OF_EARLIER.fullmatch(work.source.stem) if work.source is not None and work.found else None
+        if work.source is not None and of and _place(work.source.with_name(of[1])) in there:
+            named.append(work.name)
+        else:
             kept.append(work)
+    if named:
+        what = "1 result" if len(named) == 1 else f"{len(named)} results"
+        tell(one_line(f"{what} of an earlier start left out, by the name: {named[0]}{' ...' if len(named) > 1 else ''}"))
     return kept
+
+
+_OF_EARLIER = re.compile(r"(.+)_x\d+(?:\.\d+)?")
 
 
 def _without_clashes(works: list[Work]) -> list[Work]:
