@@ -12,7 +12,7 @@ import slow_twins
 import torch
 from PIL import Image
 
-from wildsr import benchmark, degrade, files, images
+from wildsr import benchmark, degrade, files, images, report
 from wildsr.benchmark import SUITES, Contender, Suite, bicubic, presets
 from wildsr.errors import UserError
 
@@ -523,6 +523,26 @@ def test_tracks_of_one_set_are_degradations(tmp_path):
     rows = list(benchmark.run([bicubic(4)], benchmark.paired([low, tmp_path / "wild"], [high, high], PAIRED)))
     assert [*dict.fromkeys(row["degradation"] for row in rows)] == ["mild", "wild"]
     assert {row["set"] for row in rows} == {"DIV2K"}
+
+
+def test_tracks_that_are_shifted_each_its_own_way_stand_on_one_page(tmp_path):
+    """The ground truth of a picture is one; each track's is moved, written and shown by itself."""
+    low, high = pairs(tmp_path)
+    other, _ = pairs(tmp_path / "other", (2.3, -1.6))
+    other = other.rename(tmp_path / "difficult")
+    tracks = benchmark.paired([low, other], [high, high], PAIRED, align="subpixel")
+    rows = list(benchmark.run([bicubic(4)], tracks, out=tmp_path / "out"))
+    assert {row["hr_sha256"] for row in rows} == {images.pixels_sha256(images.read(high / "0801.png"))}
+    (shift,) = {tuple(row["shift"]) for row in rows if row["degradation"] == "difficult"}
+    assert shift == pytest.approx((2.3, -1.6), abs=0.1)
+    files.write_text(tmp_path / "out" / "rows.jsonl", "".join(files.to_line(row) for row in rows))
+    report.write_page(tmp_path / "out" / "report.html", [tmp_path / "out" / "rows.jsonl"])
+    assert not (tmp_path / "out" / "hr" / "DIV2K" / "0801.png").exists()
+    for case in tracks.cases(("DIV2K", "0801")):
+        assert torch.equal(images.read(tmp_path / "out" / "hr" / "DIV2K" / case.degradation / "0801.png"), case.hr)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert '"DIV2K/0801/mild"' in page
+    assert '"DIV2K/0801/difficult"' in page
 
 
 def test_mistaken_pairs_are_refused(tmp_path):

@@ -130,6 +130,46 @@ def test_another_model_joins_and_former_weights_go(done, models, tmp_path):
     assert not (tmp_path / "out/arrays/channels/mine/picture1.npz").exists()
 
 
+def test_what_is_asked_for_later_joins_what_is_there(done, models, tmp_path, monkeypatch):
+    asked: list[list[str]] = []
+    original = explain.channels
+    monkeypatch.setattr("wildsr.explain.channels", lambda *given: asked.append(list(given[2])) or original(*given))
+    for what in (["csm", "ablation"], ["features"], ["ablation"], ["cumulative", "csm"]):
+        jobs.explain_models(models[:1], [done[0]], tmp_path / "out", what=what, side=48, limit=1, orders=3, device="cpu")
+    assert asked == [["csm", "ablation"], ["features"], ["cumulative"]]
+    path = "arrays/channels/plain/picture0.npz"
+    found, wanted = arrays(tmp_path / "out" / path), arrays(done[1] / path)
+    assert found.keys() == wanted.keys()
+    for name in wanted.keys() - {"about", "rows"}:
+        assert np.array_equal(found[name], wanted[name], equal_nan=True), name
+    mine, all_at_once = (
+        {json.dumps(row, sort_keys=True) for row in files.read_jsonl(folder / "rows.jsonl") if row["kind"] == "channels"}
+        for folder in (tmp_path / "out", done[1])
+    )
+    assert mine == {row for row in all_at_once if json.loads(row)["model"] == "plain" and json.loads(row)["image"] == "picture0"}
+
+
+def test_a_model_of_another_width_costs_the_figures_that_compare_channels_alone(wildsr, done, models, tmp_path):
+    wide = save(tmp_path / "wide.safetensors", networks.SRResNetConfig(channels=8, blocks=2))
+    for model in (models[0], wide, models[0]):
+        status, _, err = wildsr("explain", model, "--images", done[0], "--what=csm,ablation", "--out", tmp_path / "out", *SMALL)
+        assert status == 0, err
+    (line,) = err.splitlines()
+    assert line.startswith("figures are left out: ")
+    assert "8 channels, but" in line
+    assert (tmp_path / "out" / "figures" / "ablation.png").is_file()
+    assert "wide" in (tmp_path / "out" / "explain.html").read_text(encoding="utf-8")
+
+
+def test_the_side_of_pieces_fits_the_scale_unless_it_is_given(wildsr, done, tmp_path):
+    triple = save(tmp_path / "triple.safetensors", networks.SRResNetConfig(channels=6, blocks=2, scale=3))
+    status, _, err = wildsr("explain", triple, "--images", done[0], "--what=csm", "--side=48", "--limit=1", "--out", tmp_path / "out")
+    assert status == 0, err
+    status, _, err = wildsr("explain", triple, "--images", done[0], "--what=ddr", "--hr-side=128", "--out", tmp_path / "out")
+    assert status == 2
+    assert "hr-side = 128: use a multiple of 3 from 36 on" in one_line(err)
+
+
 def test_a_run_s_snapshots_are_clusters_of_their_own(tmp_path, models, done):
     run = tmp_path / "run"
     (run / "snapshots").mkdir(parents=True)

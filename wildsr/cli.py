@@ -216,7 +216,7 @@ def explain(
     side: Annotated[int, typer.Option(help="Channels are of the middle SIDE x SIDE pixels of a picture.")] = 192,
     limit: Annotated[int, typer.Option(help="Pictures whose channels are looked at.")] = 5,
     count: Annotated[int, typer.Option(help="Pieces of pictures that clusters are of, each in five degradations.")] = 100,
-    hr_side: Annotated[int, typer.Option(help="Side of those pieces in HR pixels.")] = 128,
+    hr_side: Annotated[int | None, typer.Option(help="Side of those pieces in HR pixels; by default 128, at x3 126.")] = None,
     orders: Annotated[int, typer.Option(help="Random orders of cumulative ablation.")] = 20,
     snapshots: Annotated[bool, typer.Option(help="Clusters of a run's snapshots too.")] = False,
     spill: Annotated[Path | None, typer.Option(help="Folder for features that do not fit into memory.")] = None,

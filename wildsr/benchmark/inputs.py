@@ -30,8 +30,8 @@ Sets = Mapping[str, Mapping[str, Path]]
 class Case:
     """One input, and what its result is held against, with what its rows say of it.
 
-    margin: pixels that SR loses on each side before it is compared, for what the ground truth does not show. problem: why it cannot be
-    measured."""
+    hr_sha256: of the ground truth before it was moved by `shift`, so that a picture's inputs agree on it. margin: pixels that SR loses on
+    each side before it is compared, for what the ground truth does not show. problem: why it cannot be measured."""
 
     degradation: str
     words: str
@@ -149,7 +149,7 @@ class Paired(Inputs):
         except UserError as error:
             return replace(case, problem=str(error))
         moved, margin = aligned(hr, shift)
-        return replace(case, hr=moved, hr_sha256=images.pixels_sha256(moved), shift=shift, margin=margin)
+        return replace(case, hr=moved, shift=shift, margin=margin)
 
     @property
     def facts(self) -> dict[str, Any]:

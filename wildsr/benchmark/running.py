@@ -110,10 +110,15 @@ def _prefetched(plan: Plan, pool: ThreadPoolExecutor) -> Iterator[tuple[list[Cas
 
 
 def _write_inputs(out: Path, suite: str, place: Place, cases: Sequence[Case]) -> None:
+    """The ground truth too: once for all inputs of a picture; for an input that it was moved for, in a folder of its own, as far as it
+    reaches."""
     name, stem = place
-    if cases[0].hr is not None:
-        images.write(out / "hr" / name / f"{stem}.png", cases[0].hr)
+    as_it_is = next((case.hr for case in cases if case.shift is None), None)
+    if as_it_is is not None:
+        images.write(out / "hr" / name / f"{stem}.png", as_it_is)
     for case in cases:
+        if case.shift is not None and case.hr is not None:
+            images.write(out / "hr" / name / case.degradation / f"{stem}.png", case.hr)
         images.write(out / "lr" / suite / name / case.degradation / f"{stem}.png", case.lr)
 
 

@@ -214,13 +214,15 @@ def _number(value: Any) -> float | None:
 
 @dataclass(frozen=True)
 class Task:
-    """One file of arrays: OUT/arrays/KIND/MODEL/NAME.npz, and how it comes about. `about` is all that its content hangs on."""
+    """One file of arrays: OUT/arrays/KIND/MODEL/NAME.npz, and how it comes about. `about` is all that its content hangs on, `parts` what of
+    it is asked for: a file that holds others keeps them, and `work` gets those that it lacks."""
 
     kind: str
     model: str
     name: str
     about: dict[str, Any]
-    work: Callable[[], Found]
+    work: Callable[[Sequence[str]], Found]
+    parts: tuple[str, ...] = ()
 
     def path(self, out: Path) -> Path:
         """Where its arrays lie."""
@@ -228,20 +230,38 @@ class Task:
 
     def run(self, out: Path) -> list[Row]:
         """Its rows: worked out, or those of a file that is there and says the same of itself."""
-        about, path = json.dumps(self.about, sort_keys=True), self.path(out)
+        path = self.path(out)
         there = stored(path)
-        if there is not None and there[0] == json.loads(about):
-            return there[1]
-        found = self.work()
+        before = there[0].pop("what", []) if there is not None else []
+        old = there if there is not None and there[0] == json.loads(json.dumps(self.about)) else None
+        lacking = [part for part in self.parts if old is None or part not in before]
+        if old is not None and not lacking:
+            return old[1]
+        found = self.work(lacking)
         shared = {
             "kind": self.kind,
             "name": self.name,
             **{key: self.about[key] for key in ("model", "weights_sha256", "site", "image", "code_version")},
         }
-        rows = [{**shared, **row} for row in found.rows]
+        rows, arrays = [{**shared, **row} for row in found.rows], found.arrays
+        if old is not None:  # what all parts have in common is worked out with each of them
+            known = {_what(row) for row in old[1]}
+            rows, arrays = [*old[1], *(row for row in rows if _what(row) not in known)], {**arrays, **_arrays(path)}
+        about = {**self.about, **({"what": list(dict.fromkeys([*(before if old else []), *lacking]))} if self.parts else {})}
+        texts = {"about": np.array(json.dumps(about, sort_keys=True)), "rows": np.array(json.dumps(rows))}
         with files.atomic_write(path) as file:
-            np.savez_compressed(file, about=np.array(about), rows=np.array(json.dumps(rows)), **found.arrays)  # pyright: ignore[reportArgumentType]
+            np.savez_compressed(file, **texts, **arrays)  # pyright: ignore[reportArgumentType]
         return rows
+
+
+def _what(row: Row) -> tuple[Any, ...]:
+    """What a row is the value of."""
+    return tuple(sorted((key, str(value)) for key, value in row.items() if key != "value"))
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as there:
+        return {name: there[name] for name in there.files if name not in ("about", "rows")}
 
 
 def stored(path: Path) -> tuple[dict[str, Any], list[Row]] | None:

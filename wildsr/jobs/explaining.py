@@ -55,7 +55,7 @@ def explain_models(
     site: str = "last",
     rescale: str = "absolute",
     side: int = 192,
-    hr_side: int = HR_SIDE,
+    hr_side: int | None = None,
     limit: int = 5,
     count: int = 100,
     orders: int = 20,
@@ -68,10 +68,13 @@ def explain_models(
     """Looks inside models on pictures, and writes arrays/, rows.jsonl, figures/ and explain.html to `out`; returns the page.
 
     what: `explain.WHAT`, or "all". site: where channels are looked at. side: channels and attributions are of the middle side × side pixels
-    of the first `limit` pictures. hr_side, count: clusters, SRGA and cosines are of as many pieces of that side (more than one of a
-    picture where there are fewer pictures). spill: a folder for features that do not fit into memory. The same arguments again go on where
-    an interrupted start was; what earlier starts left of other models, pictures and kinds stays, and is shown too. Raises UserError for a
-    site that is not there, pictures that are too small or too few, models that cannot be compared, and where saliency is undefined."""
+    of the first `limit` pictures. hr_side, count: clusters, SRGA and cosines are of as many pieces of that side (None: 128, or the next
+    multiple of the scale below), more than one of a picture where there are fewer pictures. spill: a folder for features that do not fit
+    into memory.
+
+    The same arguments again go on where an interrupted start was; what earlier starts left of other models, pictures and kinds stays, and
+    is shown too, but for figures of models that cannot be compared, which `console` is told. Raises UserError for a site that is not there,
+    pictures that are too small or too few, models that cannot be compared, and where saliency is undefined."""
     asked = _asked(what)
     require(side >= 24, "side", side, "use 24 pixels at least")
     require(limit >= 1 and count >= 1, "limit", min(limit, count), "use 1 at least")
@@ -80,6 +83,7 @@ def explain_models(
         devices.keep_memory()
     found = subjects(models, device, snapshots=snapshots)
     scale = found[0][0].scale
+    hr_side = HR_SIDE // scale * scale if hr_side is None else hr_side
     require(hr_side >= 12 * scale and hr_side % scale == 0, "hr-side", hr_side, f"use a multiple of {scale} from {12 * scale} on")
     options = Options(site, rescale, orders, seed=seed, folder=spill)  # pyright: ignore[reportArgumentType]
     paths = list(images.unique_stems(expand(pictures)).values())
@@ -97,7 +101,7 @@ def explain_models(
         rows += task.run(out)
     rows += explain.others(out, tasks)
     files.write_text(out / "rows.jsonl", "".join(files.to_line(row) for row in rows))
-    explain.draw(out)
+    explain.draw(out, tell=lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True) if console else None)
     page = out / "explain.html"
     report.write_page(page, explain=[out])
     return page
@@ -171,25 +175,27 @@ def _tasks(
     of_channels = [one for one in explain.OF_CHANNELS if one in asked]
     pieces = files.sha256("".join(images.pixels_sha256(images.to_uint8(lr[0])) for _, _, lr in inputs).encode())[:16]
 
-    def task(kind: str, model: str, subject: Subject, name: str, image: str | None, extra: dict[str, Any], work: Any) -> Task:
+    def task(
+        kind: str, model: str, subject: Subject, name: str, image: str | None, extra: dict[str, Any], work: Any, parts: Sequence[str] = ()
+    ) -> Task:
         about = {"kind": kind, "model": model, "weights_sha256": subject.weights_sha256, "image": image, "scale": subject.scale}
-        return Task(kind, model, name, {**about, **options.facts, **extra, "code_version": files.code_version()}, work)
+        return Task(kind, model, name, {**about, **options.facts, **extra, "code_version": files.code_version()}, work, tuple(parts))
 
     for own in found:
         main = own[0]
         for picture in middles:
             facts = {"side": side, "hr_sha256": images.pixels_sha256(picture.hr)}
             if of_channels:
-                work = lambda main=main, picture=picture: explain.channels(main, picture, of_channels, options)  # noqa: E731
-                yield task("channels", main.name, main, picture.name, picture.name, {**facts, "what": of_channels}, work)
+                work = lambda parts, main=main, picture=picture: explain.channels(main, picture, parts, options)  # noqa: E731
+                yield task("channels", main.name, main, picture.name, picture.name, facts, work, of_channels)
             if "lam" in asked:
-                work = lambda main=main, picture=picture: explain.attribution(main, picture)  # noqa: E731
+                work = lambda _, main=main, picture=picture: explain.attribution(main, picture)  # noqa: E731
                 yield task("lam", main.name, main, picture.name, picture.name, facts, work)
         facts = {"hr_side": hr_side, "inputs": len(inputs), "pieces": pieces}
         for subject in own if "ddr" in asked else []:
-            work = lambda subject=subject: explain.clusters(subject, inputs, options)  # noqa: E731
+            work = lambda _, subject=subject: explain.clusters(subject, inputs, options)  # noqa: E731
             yield task("ddr", main.name, subject, "all" if subject is main else subject.name, None, facts, work)
         if "srga" in asked:
-            yield task("srga", main.name, main, "all", None, facts, lambda main=main: explain.indices(main, inputs, options))
+            yield task("srga", main.name, main, "all", None, facts, lambda _, main=main: explain.indices(main, inputs, options))
         if "cosine" in asked:
-            yield task("cosine", main.name, main, "all", None, facts, lambda main=main: explain.cosines(main, inputs, options))
+            yield task("cosine", main.name, main, "all", None, facts, lambda _, main=main: explain.cosines(main, inputs, options))

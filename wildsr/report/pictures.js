@@ -51,7 +51,7 @@ function startPictures() {
   }
 
   function sidesOf(shot) {
-    const truth = data.truths[shot.key];
+    const truth = data.truths[shot.truth];
     return truth && find(truth) ? [...shot.sides, { id: "truth", name: "ground truth", img: truth }] : shot.sides;
   }
 

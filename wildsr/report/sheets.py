@@ -34,12 +34,15 @@ Place = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class Shot:
-    """The same part of one picture under one degradation, all (h, w, 3) uint8: the input (at h/scale, w/scale), each model's, the truth."""
+    """The same part of one picture under one degradation, all (h, w, 3) uint8: the input (at h/scale, w/scale), each model's, the truth.
+
+    truth_of: by what the truth is known; that of the picture, or of this input alone."""
 
     place: Place
     given: np.ndarray | None
     crops: dict[str, np.ndarray]
     truth: np.ndarray | None
+    truth_of: str
 
 
 class Shelf:
@@ -51,6 +54,11 @@ class Shelf:
     def truth(self, of_set: str, image: str) -> np.ndarray | None:
         """Ground truth, (H, W, 3) uint8; None where there is none."""
         return self._read("hr", of_set, image)
+
+    def moved_truth(self, place: Place) -> np.ndarray | None:
+        """The ground truth as it was moved for one input; None where it was not."""
+        _, of_set, image, degradation = place
+        return self._read("hr", of_set, degradation, image)
 
     def given(self, place: Place) -> np.ndarray | None:
         """The input."""
@@ -124,7 +132,7 @@ Scores = Mapping[tuple[Place, str], Mapping[str, tuple[str, float]]]
 @dataclass
 class Sheets:
     """Sheets and what the sliders need of them. `figures`: HTML; `shots`: JSON values, whose "img" are ids of pictures in the figures;
-    `truths`: by SET/PICTURE such an id; `left_out`: the places that did not fit; `used`: bytes; `side`: of the crops."""
+    `truths`: by `Shot.truth_of` such an id; `left_out`: the places that did not fit; `used`: bytes; `side`: of the crops."""
 
     side: int
     figures: list[Html] = field(default_factory=list)
@@ -156,19 +164,23 @@ def _plan(grids: Sequence[Grid]) -> Iterator[tuple[Grid, str, str]]:
 def shots_of(grid: Grid, of_set: str, image: str, shelf: Shelf, side: int) -> list[Shot]:
     """The shots of one picture; a method with several seeds is shown by its first."""
     summary, scale = grid.summary, grid.summary.scale
-    truth = whole = shelf.truth(of_set, image)
-    box: Box | None = None
+    truth = shelf.truth(of_set, image)
+    boxes: dict[tuple[int, ...], Box] = {}  # one for all degradations, but where pairs were aligned, and each lost a border of its own
     found: list[Shot] = []
     for degradation in (name for name in chosen(summary) if image in summary.pictures.get((of_set, name), ())):
         place = (summary.suite, of_set, image, degradation)
         pictures = {method.models[0]: shelf.result(place, method.models[0]) for method in grid.methods}
-        whole = whole if whole is not None else next((picture for picture in pictures.values() if picture is not None), None)
+        moved = shelf.moved_truth(place)
+        own, truth_of = (truth, f"{of_set}/{image}") if moved is None else (moved, f"{of_set}/{image}/{degradation}")
+        whole = own if own is not None else next((picture for picture in pictures.values() if picture is not None), None)
         if whole is None:
             continue
-        box = box or window(whole, side, scale)
+        if whole.shape not in boxes:
+            boxes[whole.shape] = window(whole, side, scale)
+        box = boxes[whole.shape]
         crops = {model: crop for model, picture in pictures.items() if (crop := cut(picture, box, whole.shape)) is not None}
         if crops:
-            found.append(Shot(place, cut(shelf.given(place), box, whole.shape, scale), crops, cut(truth, box, whole.shape)))
+            found.append(Shot(place, cut(shelf.given(place), box, whole.shape, scale), crops, cut(own, box, whole.shape), truth_of))
     return found
 
 
@@ -228,7 +240,7 @@ class _Sheet:
             sheets.used += weight
             sheets.shots.append(entry)
             if shot.truth is not None:
-                sheets.truths.setdefault(self.key, f"{id_}-truth")
+                sheets.truths.setdefault(shot.truth_of, f"{id_}-truth")
             rows.append(row)
         if rows:
             height, width = next(iter(self.shots[0].crops.values())).shape[:2]
@@ -259,13 +271,14 @@ class _Sheet:
                 words = {key: text for key, (text, _) in scores[model].items()}
                 led = [key for key, who in leaders.items() if model in who]
                 sides.append({"id": f"model:{model}", "name": model, "img": f"{id_}-{place}", "scores": words, "best": led})
-        if self.with_truth and shot.truth is not None and self.key in truths:
-            cells.append(fill("sheet-copy", of=truths[self.key]))
+        if self.with_truth and shot.truth is not None and shot.truth_of in truths:
+            cells.append(fill("sheet-copy", of=truths[shot.truth_of]))
         elif self.with_truth:
             cells.append(self._picture(shot.truth, f"{id_}-truth", "ground truth"))
         words = self.summary.words[degradation]
         long = fill("sheet-long", words=words) if words.lower() != degradation.lower() else ""
-        entry = {"suite": self.suite, "set": self.of_set, "image": self.image, "degradation": degradation, "key": self.key}
+        entry = {"suite": self.suite, "set": self.of_set, "image": self.image, "degradation": degradation}
+        entry |= {"key": self.key, "truth": shot.truth_of}
         size = list(next(iter(shot.crops.values())).shape[1::-1])
         return fill("sheet-row", name=degradation, long=long, cells=cells), entry | {"size": size, "sides": sides}
 
@@ -301,7 +314,8 @@ def close_ups(duels: Duels, duel: Duel, shelf: Shelf) -> dict[str, Any]:
 
 def _close_up(shelf: Shelf, place: Place, first: str, second: str, scale: int) -> dict[str, str]:
     pictures = [shelf.result(place, first), shelf.result(place, second)]
-    truth = shelf.truth(place[1], place[2])
+    moved = shelf.moved_truth(place)
+    truth = moved if moved is not None else shelf.truth(place[1], place[2])
     shape = next((picture.shape for picture in pictures if picture is not None), None)
     if shape is None or any(picture is None or picture.shape != shape for picture in pictures):
         return {}

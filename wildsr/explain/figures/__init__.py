@@ -36,20 +36,29 @@ class Drawn(NamedTuple):
     of: Any
 
 
-def draw(folder: Path, what: Sequence[str] = ("all",)) -> list[Path]:
+def draw(folder: Path, what: Sequence[str] = ("all",), tell: Callable[[str], None] | None = None) -> list[Path]:
     """Draws the figures that the arrays in `folder` allow, in folder/figures, and returns the files; what has no arrays is left out.
 
-    `what`: names of WHAT, or "all". Raises UserError for another name, naming the file where arrays are damaged, and where models of
-    different width meet in what compares them channel by channel."""
+    `what`: names of WHAT, or "all". Raises UserError for another name; naming the file where arrays are damaged, and where models of
+    different width, or without a picture in common, meet in what compares them. With `tell`, it gets a line for each of the latter
+    instead, and the other figures are drawn."""
     for name in what:
         if name not in WHAT and name != "all":
             raise UserError(f"there is no figure {name!r}: {nearest(name, ['all', *WHAT])}")
     require_matplotlib()
     plans = [plan for name, plans in WHAT.items() if name in what or "all" in what for plan in plans]
     written: list[Path] = []
+    said: set[str] = set()  # several figures compare the same
     for plan in dict.fromkeys(plans):
-        for name, build, of in plan(folder):
-            written += save(build(of), folder / "figures" / name)
+        try:
+            for name, build, of in plan(folder):
+                written += save(build(of), folder / "figures" / name)
+        except UserError as error:
+            if tell is None:
+                raise
+            if str(error) not in said:
+                tell(f"figures are left out: {error}")
+            said.add(str(error))
     return written
 
 
