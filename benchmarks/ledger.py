@@ -169,7 +169,7 @@ def aims(folder: Path, suite: str, model: str, sets: str, **wanted: str) -> str:
             ours, plain = (summary.cell(one, name, degradation).mean for one in (model, "bicubic"))
             if ours is None or plain is None:
                 raise UserError(f"{folder}: {model} was not measured on {name} {degradation}")
-            gain = round(ours - plain, 2)
+            gain = ours - plain
             found.append(f"**{gain:+.2f}**" if gain >= float(aim) else f"{gain:+.2f}")
         lines.append(f"| {name} | {' | '.join(found)} |")
     return "\n".join([*lines, "", _origin(folder, [row for row in rows if row["model"] == model])])
