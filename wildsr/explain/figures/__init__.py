@@ -39,9 +39,9 @@ class Drawn(NamedTuple):
 def draw(folder: Path, what: Sequence[str] = ("all",), tell: Callable[[str], None] | None = None) -> list[Path]:
     """Draws the figures that the arrays in `folder` allow, in folder/figures, and returns the files; what has no arrays is left out.
 
-    `what`: names of WHAT, or "all". Raises UserError for another name; naming the file where arrays are damaged, and where models of
-    different width, or without a picture in common, meet in what compares them. With `tell`, it gets a line for each of the latter
-    instead, and the other figures are drawn."""
+    `what`: names of WHAT, or "all". Raises UserError for another name; and for figures that cannot be drawn, for arrays are damaged (the
+    file is named), or models of different width, or without a picture in common, meet in what compares them. With `tell`, that gets a line
+    on such figures instead, and the others are drawn."""
     for name in what:
         if name not in WHAT and name != "all":
             raise UserError(f"there is no figure {name!r}: {nearest(name, ['all', *WHAT])}")
