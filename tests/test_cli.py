@@ -411,3 +411,14 @@ def test_a_missing_verb_gets_the_help(wildsr):
     assert (status, out) == (2, "")
     assert "upscale" in err
     assert len(err.splitlines()) > 8
+
+
+@pytest.mark.parametrize("error", [RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), MemoryError()])
+def test_too_little_memory_is_no_fault_of_ours(wildsr, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("wildsr.jobs.upscale_files", fail)
+    status, _, err = wildsr("upscale", "a.png")
+    assert status == 2
+    assert one_line(err).startswith("wildsr: not enough memory: use smaller pictures")

@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from wildsr import __version__
-from wildsr.errors import OtherProcessError, TrainingDivergedError, UserError
+from wildsr.errors import OtherProcessError, TrainingDivergedError, UserError, no_memory
 
 # What a verb needs is imported when it runs: `wildsr --help` must not wait for PyTorch.
 
@@ -584,8 +584,6 @@ def _run() -> NoReturn:
             sys.exit(1)
         _exit(1, str(error))
     except Exception as error:
-        from wildsr.devices import no_memory
-
         if no_memory(error):
             _exit(2, "not enough memory: use smaller pictures, or a smaller --tile")
         traceback.print_exc()

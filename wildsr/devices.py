@@ -34,12 +34,6 @@ def pick(name: str, number: int | None = None) -> torch.device:
     return torch.device(name)
 
 
-def no_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out. Some devices, and the CPU, have no class of their own for it."""
-    known = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in known)
-
-
 def computes_bf16(device: torch.device) -> bool:
     """Whether a device computes in bfloat16 rather than emulating it, which on a CPU is ten times slower than float32."""
     if device.type == "cuda":

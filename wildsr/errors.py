@@ -22,3 +22,10 @@ class OtherProcessError(RuntimeError):
 def first_few(problems: Sequence[str], between: str = "; ") -> str:
     """The first ten of many problems, and how many there are besides, for one message."""
     return between.join([*problems[:10], *([f"and {len(problems) - 10} more"] if len(problems) > 10 else [])])
+
+
+def no_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out. Some of PyTorch's devices, and the CPU, have no class of their own for it."""
+    known = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or any(words in str(error) for words in known)

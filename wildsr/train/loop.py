@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from wildsr import chance, checkpoint, datasets, devices, files, networks
-from wildsr.errors import OtherProcessError, TrainingDivergedError, UserError
+from wildsr.errors import OtherProcessError, TrainingDivergedError, UserError, no_memory
 from wildsr.networks.convolution import training_layout
 from wildsr.regularize import attach
 from wildsr.train.config import BOOKKEEPING, SCHEDULES, TrainConfig, require_sites
@@ -64,7 +64,7 @@ def train(
         try:
             return _train(config, data, run_dir, init, validate, place, console if group.first else Console(quiet=True), group)
         except (RuntimeError, MemoryError) as error:
-            if isinstance(error, OtherProcessError) or not devices.no_memory(error):
+            if isinstance(error, OtherProcessError) or not no_memory(error):
                 raise
             mend = f"--set accumulate={2 * config.accumulate}, or a smaller batch_size, lr_patch or network"
             raise UserError(f"not enough memory to train: try {mend} ({' '.join(str(error).split())[:200]})") from error

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from wildsr import devices
+from wildsr.errors import no_memory
 from wildsr.upscale.box import Box
 
 SMALLEST = 32
@@ -157,7 +157,7 @@ def _first(pieces: Iterator[Piece]) -> Piece | None:
     try:
         return next(pieces)
     except RuntimeError as error:
-        if devices.no_memory(error):
+        if no_memory(error):
             return None
         raise
 
