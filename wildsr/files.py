@@ -90,10 +90,10 @@ def write_bytes(path: Path | str, data: bytes) -> None:
 
 def write_text(path: Path | str, text: str) -> None:
     """Writes a UTF-8 file atomically; in JSON, also a file's name that is not UTF-8."""
-    write_bytes(path, encode(text))
+    write_bytes(path, _encode(text))
 
 
-def encode(text: str) -> bytes:
+def _encode(text: str) -> bytes:
     """Text in UTF-8. What Python has for a byte of a name that is not UTF-8 is written as \\udcXX, which JSON reads as just that."""
     return text.encode(errors="backslashreplace")
 
@@ -141,7 +141,7 @@ def append_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
                 if file.read(1) != b"\n":
                     file.write(b"\n")
             for record in records:
-                file.write(encode(to_line(record)))
+                file.write(_encode(to_line(record)))
     except OSError as error:
         raise _named(error, path) from error
 
