@@ -237,6 +237,16 @@ def test_a_size_samples_at_steps_of_the_ratio_of_the_sides(mode, height, width):
     np.testing.assert_allclose(resized[0].numpy(), slow, atol=2e-5)
 
 
+@pytest.mark.parametrize(("side", "factor"), [(400, 0.1672), (128, 0.202), (128, 0.169), (399, 0.2004), (97, 0.51), (400, 0.99)])
+def test_area_resizing_averages_whole_cells_also_where_the_size_is_rounded_down(side, factor):
+    picture = slow_twins.as_float(slow_twins.noise_picture(side, 12)).double()
+    resized = resize(picture, "area", size=(math.floor(side * factor), 12))
+    rows = resize(picture, "area", factor=factor)
+    expected = torch.nn.functional.adaptive_avg_pool2d(picture, (math.floor(side * factor), math.floor(12 * factor)))
+    assert (rows - expected).abs().max() < 1e-12
+    assert (resized.mean(-1) - torch.nn.functional.adaptive_avg_pool2d(picture, (resized.shape[2], 1))[..., 0]).abs().max() < 1e-12
+
+
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
 def test_a_factor_and_the_size_that_it_gives_differ(mode):
     picture = slow_twins.as_float(slow_twins.noise_picture(30, 37))

@@ -68,7 +68,8 @@ def taps(
     0 area (adaptive average), 1 bilinear, 2 bicubic (a = -0.75), without antialiasing, with the edge continued; 3 bicubic (a = -0.5),
     widened by the step where it shrinks, with the weights beyond the edge left out. `step`: samples of the old line from one of the new
     line to the next."""
-    counts = np.select([mode == 0, mode == 3], [np.ceil(step) + 1, 2 * np.ceil(reach(step)) + 1], 2 * mode)
+    # A cell of area is as wide as the lines' true ratio, which is above the step where the new line's length was rounded down.
+    counts = np.select([mode == 0, mode == 3], [np.ceil(inside / outside) + 1, 2 * np.ceil(reach(step)) + 1], 2 * mode)
     count = int(counts.max())
     made = [_TAPS[kind](places[..., None], count, *(_of(value, places) for value in (inside, outside, step))) for kind in np.unique(mode)]
     index, weight = made[0]
