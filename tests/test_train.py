@@ -2,9 +2,11 @@
 
 import contextlib
 import copy
+import io
 import json
 import math
 import os
+import shutil
 import signal
 import types
 
@@ -42,6 +44,10 @@ class BreakOffError(Exception):
     pass
 
 
+def fail(*_):
+    raise BreakOffError
+
+
 # ------------------------------------------------------------------------------------------------------------------------ samples
 
 
@@ -71,6 +77,25 @@ def test_samples_made_for_several_steps_at_once_are_those_made_step_by_step(tiny
             lr_many, hr_many = many.batch(first, 1)
             torch.testing.assert_close(hr_many, hr, atol=1e-6, rtol=0)
             assert (lr_many != lr).double().mean() < 0.02, "where a sum comes near a half, another order of summing may round otherwise"
+
+
+def test_what_is_made_together_does_not_hang_on_where_a_run_goes_on(tiny, pictures, monkeypatch):
+    made = []
+
+    def make(self, ns):
+        made.append(list(ns))
+        return torch.zeros(1, len(ns), 3, 1, 1), torch.zeros(len(ns), 3, 2, 2)
+
+    monkeypatch.setattr(Samples, "_make", make)
+    size = tiny.batch_size
+    for first in (0, 5):
+        samples = Samples(tiny, datasets.open([pictures]), CPU)
+        samples._steps = 4
+        made.clear()
+        for step in range(first, 9):
+            samples.batch(step * size, size)
+        assert made == [list(range(4 * block * size, 4 * (block + 1) * size)) for block in range(first // 4, 3)]
+        assert {n for n, _ in samples._ready} == {step * size for step in (9, 10, 11)}, "those before the first step are not held"
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -111,9 +136,6 @@ def test_sharpening_applies_to_the_target_and_to_what_is_degraded(tiny, pictures
 def test_a_run_that_breaks_off_anywhere_ends_the_same_to_the_byte(tiny, pictures, tmp_path, precision, regularizers):
     tiny = tiny.model_copy(update={"precision": precision, "regularizers": regularizers})
     whole = run(tiny, pictures, tmp_path / "whole")
-
-    def fail(_):
-        raise BreakOffError
 
     with pytest.raises(BreakOffError):  # at step 3, one step after a save
         run(tiny, pictures, tmp_path / "broken", validate=fail)
@@ -554,13 +576,45 @@ def test_when_memory_runs_out_the_mend_is_named_and_can_be_had_in_the_same_place
 
 
 def test_an_unfinished_run_cannot_be_extended(tiny, pictures, tmp_path):
-    def fail(_):
-        raise BreakOffError
-
     with pytest.raises(BreakOffError):
         run(tiny, pictures, tmp_path / "run", validate=fail)
     with pytest.raises(UserError, match=r"2 of 6 steps are done; only a finished run can be extended"):
         run(change(tiny, steps=9), pictures, tmp_path / "run")
+
+
+def test_an_extension_that_was_broken_off_before_it_saved_binds_nobody(tiny, pictures, tmp_path, monkeypatch):
+    whole = run(tiny, pictures, tmp_path / "run").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(Samples, "batch", fail)
+        with pytest.raises(BreakOffError):
+            run(change(tiny, steps=3000), pictures, tmp_path / "run")
+    assert run(tiny, pictures, tmp_path / "run").read_bytes() == whole
+    extended = checkpoint.load(run(change(tiny, steps=7), pictures, tmp_path / "run"))
+    assert extended.metadata["extended_from"] == [6]
+
+
+def test_a_model_without_a_state_is_not_trained_over(tiny, pictures, tmp_path):
+    path = run(tiny, pictures, tmp_path / "run")
+    whole = path.read_bytes()
+    shutil.rmtree(tmp_path / "run" / "state")
+    for names in ((), ("config.json", "run.json", "data.json")):
+        for name in names:
+            (tmp_path / "run" / name).unlink()
+        with pytest.raises(UserError, match=r"run holds model.safetensors, but no state/ to go on from"):
+            run(tiny, pictures, tmp_path / "run")
+        assert path.read_bytes() == whole
+
+
+def test_another_precision_is_said_and_the_model_names_both(tiny, pictures, tmp_path, monkeypatch):
+    tiny = change(tiny, precision="auto")
+    monkeypatch.setattr("wildsr.devices.computes_bf16", lambda _: False)
+    with pytest.raises(BreakOffError):
+        run(tiny, pictures, tmp_path / "run", validate=fail)
+    said = io.StringIO()
+    monkeypatch.setattr("wildsr.devices.computes_bf16", lambda _: True)
+    path = train(tiny, [pictures], tmp_path / "run", device="cpu", console=Console(file=said))
+    assert "started in bf16, the last time in fp32" in said.getvalue()
+    assert checkpoint.load(path).metadata["precision"] == "fp32, then bf16"
 
 
 def test_other_pictures_are_refused(tiny, pictures, tmp_path):
@@ -686,9 +740,6 @@ def test_every_network_trains_resumes_to_the_bit_and_loads(tiny, pictures, tmp_p
     regularizers = [{"name": "dropout", "p": 0.3, "dimension": "element"}, {"name": "adaptive-dropout", "stages": 4}, {"name": "alignment"}]
     whole = change(tiny, network=values, regularizers=regularizers, steps=4)
 
-    def fail(_):
-        raise BreakOffError
-
     with pytest.raises(BreakOffError):
         run(change(whole, val_every=3), pictures, tmp_path / "broken", validate=fail)
     torch.rand(5)  # whatever happens between the starts
@@ -763,6 +814,10 @@ def test_scale_is_passed_to_the_network_and_stands_once_in_the_file():
         ({"regularizers": [{"nme": "dropout"}]}, "regularizers.0 = .* a name is missing"),
         ({"network": "rcan"}, r"network = 'rcan': keys with values are expected \(network.KEY = VALUE\)"),
         ({"betas": "cod"}, "betas: 'cod' is neither two numbers nor a name: did you mean 'code'"),
+        (
+            {"target_usm": True, "scale": 2, "lr_patch": 8, "degradation": {"name": "bicubic", "canvas": 24}},
+            "canvas = 24 is too small for target_usm",
+        ),
         ({"steps": 0}, "steps = 0: input should be greater than or equal to 1"),
         ({"learning_rate": float("nan")}, "learning_rate"),
     ],

@@ -115,6 +115,10 @@ class TrainConfig(Strict, frozen=True):
                 f"degradation.canvas = {self.degradation.canvas} is smaller than the HR patch of {self.hr_patch} (lr_patch × scale)"
             )
         self.degradation.require(self.canvas, self.scale)
+        if self.target_usm and self.canvas <= 25:  # half of the filter's 51 taps
+            raise ValueError(
+                f"degradation.canvas = {self.degradation.canvas} is too small for target_usm: sharpening needs 26 pixels or more"
+            )
         if self.views_drawn > 1 and not self.degradation.random:
             raise ValueError(
                 f"degradation.name = {self.degradation.name!r}: nothing is drawn, and two views of a picture would be the same; "

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import itertools
 import json
 import math
 import time
@@ -83,7 +84,7 @@ def _train(
     # ------------------------------------------------------------------------------ what is there: an earlier start, weights, pictures
     precision = config.precision if config.precision != "auto" else "bf16" if devices.computes_bf16(place) else "fp32"
     with group.in_turn():
-        found = _find(config, data, run_dir, init, group)
+        found = _find(config, data, run_dir, init, precision, group)
     first = group.told(found.first)
     group.require_same((config.dump(), validate is None), "configuration")
     group.require_same(found.origin["data_fingerprint"], "set of pictures (--data)")
@@ -92,6 +93,12 @@ def _train(
         console.print(
             f"started as {group.world}, the last time as {found.processes} processes: pictures and masks stay the same, but sums are taken "
             "in another order, and the last bits differ",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if found.precision not in (None, precision) and first < config.steps:
+        console.print(
+            f"started in {precision}, the last time in {found.precision}: the model will say that steps were computed in both",
             highlight=False,
             soft_wrap=True,
         )
@@ -123,7 +130,7 @@ def _train(
             **found.origin,
             # Of an extended run alone: it is not what a straight run of the same length would be.
             **({"extended_from": found.lengths[:-1]} if len(found.lengths) > 1 else {}),
-            "precision": precision,
+            "precision": ", then ".join(found.precisions),
             "images_seen": step * config.batch_size,
             "code_version": files.code_version(),
         }
@@ -347,18 +354,25 @@ class _Found:
     lengths: tuple[int, ...] = ()
     processes: int = 1
     """Of the last start."""
+    precision: str | None = None
+    """Of the last start; None where none is written down."""
+    precisions: tuple[str, ...] = ()
+    """Those of all steps, done and to be done, each change once."""
 
 
-def _find(config: TrainConfig, data: Sequence[Path | str], run_dir: Path, init: Path | str | None, group: Group) -> _Found:
+def _find(config: TrainConfig, data: Sequence[Path | str], run_dir: Path, init: Path | str | None, precision: str, group: Group) -> _Found:
     """Looks for pictures, starting weights and an earlier start, and writes down what is found."""
     config.pictures(group.world)
     require_sites(config)
     start = _start(config, init) if init is not None and group.first else None
     state = checkpoint.load_state(run_dir / "state") if group.first else None
     first = state[0] if state else 0
-    begun = state is not None or (run_dir / "model.safetensors").exists()  # before, another configuration costs nothing
+    begun = state is not None  # before, another configuration costs nothing
+    if group.first and not begun and (run_dir / "model.safetensors").exists():
+        raise UserError(f"{run_dir} holds model.safetensors, but no state/ to go on from: use another --run-dir, or move the model away")
+    segments = _segments(run_dir, first) if group.first and begun else []
     if group.first and begun:
-        _require_same_config(run_dir, config, first)
+        _require_same_config(run_dir, config, first, segments[-1]["steps"] if segments else None)
     source = datasets.open(data, _read_json(run_dir / "data.json", []))
     source.require_sound(config.hr_patch)
     origin = {
@@ -368,14 +382,26 @@ def _find(config: TrainConfig, data: Sequence[Path | str], run_dir: Path, init: 
     if not group.first:
         return _Found(source, origin)
     earlier = _require_same_origin(run_dir, origin) if begun else {}
-    segments = earlier.get("segments", [])
-    if not segments or (segments[-1]["steps"], segments[-1]["code_version"]) != (config.steps, files.code_version()):
-        segments.append({"first_step": first, "steps": config.steps, "code_version": files.code_version()})
+    now = {"steps": config.steps, "code_version": files.code_version(), "precision": precision}
+    before = segments[-1].get("precision") if segments else None
+    if not segments or (first < config.steps and any(segments[-1].get(key) != value for key, value in now.items())):
+        segments.append({"first_step": first, **now})
     lengths = sorted({segment["steps"] for segment in segments})
     _write_json(run_dir / "data.json", source.to_json())
     _write_json(run_dir / "run.json", {**origin, "segments": segments, "processes": group.world})
     _write_json(run_dir / "config.json", config.dump())
-    return _Found(source, origin, start, state, first, tuple(lengths), earlier.get("processes", 1))
+    known = (segment["precision"] for segment in segments if "precision" in segment)
+    precisions = tuple(one for one, _ in itertools.groupby(known))
+    return _Found(source, origin, start, state, first, tuple(lengths), earlier.get("processes", 1), before, precisions)
+
+
+def _segments(run_dir: Path, done: int) -> list[dict[str, Any]]:
+    """The starts in which steps were done: their first step and length, code and precision, where one of these changed. A start that was
+    broken off before it saved counts for nothing."""
+    segments = list(_read_json(run_dir / "run.json", {}).get("segments", []))
+    while len(segments) > 1 and segments[-1]["first_step"] >= done:
+        segments.pop()
+    return segments
 
 
 def _start(config: TrainConfig, init: Path | str) -> checkpoint.Checkpoint:
@@ -432,8 +458,11 @@ def _exported(run_dir: Path, images_seen: int) -> bool:
         return False
 
 
-def _require_same_config(run_dir: Path, config: TrainConfig, done: int) -> None:
+def _require_same_config(run_dir: Path, config: TrainConfig, done: int, length: int | None) -> None:
+    """Raises UserError where `config` differs from the run's, whose length in steps is `length` (None: as its configuration says)."""
     earlier = _flat(_read_json(run_dir / "config.json", {}))
+    if earlier and length is not None:
+        earlier["steps"] = length
     now = _flat(config.dump())
     different = [key for key in sorted(earlier | now) if earlier.get(key) != now.get(key) and key not in BOOKKEEPING]
     if not earlier or not different or (different == ["steps"] and done == earlier["steps"] < config.steps):

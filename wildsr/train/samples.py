@@ -29,9 +29,13 @@ class Samples:
 
         One window serves all views of a picture."""
         if (n, count) not in self._ready:
-            starts = [n + step * self.config.batch_size for step in range(self._steps)]
+            # Blocks of steps begin where they would in a run that never stopped: what is computed together rounds together.
+            ahead = self._steps - n // self.config.batch_size % self._steps
+            starts = [n + step * self.config.batch_size for step in range(ahead - self._steps, ahead)]
             lr, hr = self._make([start + i for start in starts for i in range(count)])
             for i, start in enumerate(starts):
+                if start < n:
+                    continue
                 some = slice(i * count, (i + 1) * count)
                 self._ready[start, count] = lr[:, some].flatten(0, 1), hr[some].repeat(self.config.views_drawn, 1, 1, 1)
         return self._ready.pop((n, count))
