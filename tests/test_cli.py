@@ -270,6 +270,16 @@ def mistakes(tmp_path, pictures, model):
         "sets of one name": ([*bench, *data, *data], "two folders are called 'pictures'"),
         "models of one name": (["bench", model, model, *bench[2:], *data], "same name"),
         "no rows": (["report", *out], "nothing to report on: name the rows.jsonl of a benchmark, or --explain FOLDER"),
+        "page options without a page": (
+            ["report", tmp_path, "--baseline=net", "--markdown=t.md"],
+            "--baseline is for the page",
+        ),
+        "intervals without tables": (["report", tmp_path, "--intervals", *out], "--intervals is for tables"),
+        "tables of nothing": (
+            ["report", "--explain", tmp_path, *out, "--latex=t.tex"],
+            "tables are of the rows of a benchmark",
+        ),
+        "suites of two scales": ([*bench, "--suite=rdsr8-x2", *data], "rdsr8 is ×4 and rdsr8-x2 is ×2: bench them one by one"),
         "missing rows": (["report", tmp_path / "rows.jsonl", *out], "rows.jsonl"),
         "not a model": (["upscale", pictures / "picture0.png", "--model", pictures / "picture1.png", *out], "picture1.png"),
         "missing input": (["upscale", tmp_path / "no.png", "--model", model, *out], "no.png: no such file"),

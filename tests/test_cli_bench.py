@@ -1,6 +1,8 @@
 """The command line of the benchmark: frozen inputs, resuming, joining, reports in every form."""
 
+import dataclasses
 import json
+import lzma
 
 import torch
 from conftest import one_line
@@ -118,6 +120,33 @@ def test_a_model_joins_a_bench_that_is_there(wildsr, pictures, model, tmp_path):
     assert status == 2
     assert "seed" in one_line(err)
     assert "use another --out" in one_line(err)
+
+
+def test_of_a_model_with_other_weights_the_earlier_rows_go(wildsr, pictures, model, tmp_path):
+    out = tmp_path / "out"
+    for suite in ("resizers", "rdsr8"):
+        assert wildsr("bench", model, "lanczos", f"--suite={suite}", "--data", pictures, "--out", out, "--no-page")[0] == 0
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / model.name
+    there = checkpoint.load(model)
+    checkpoint.save(other, dataclasses.replace(there, weights={name: 0.5 * value for name, value in there.weights.items()}))
+    status, _, err = wildsr("bench", other, "--suite=resizers", "--data", pictures, "--out", out)
+    assert status == 0, err
+    assert f"net: {out} holds rows of other weights under this name, which go" in err
+    rows = files.read_jsonl(out / "rows.jsonl")
+    assert {row["weights_sha256"] for row in rows if row["model"] == "net"} == {checkpoint.load(other).weights_sha256}
+    assert {row["suite"] for row in rows if row["model"] == "net"} == {"resizers"}
+    assert {row["suite"] for row in rows if row["model"] == "lanczos"} == {"resizers", "rdsr8"}
+
+
+def test_compressed_rows_are_joined(wildsr, pictures, tmp_path):
+    out = tmp_path / "out"
+    assert wildsr("bench", "lanczos", "--suite=resizers", "--data", pictures, "--out", out)[0] == 0
+    (out / "rows.jsonl.xz").write_bytes(lzma.compress((out / "rows.jsonl").read_bytes()))
+    (out / "rows.jsonl").unlink()
+    assert wildsr("bench", "nearest", "--suite=resizers", "--data", pictures, "--out", out)[0] == 0
+    assert {row["model"] for row in files.read_jsonl(out / "rows.jsonl")} == {"bicubic", "lanczos", "nearest"}
+    assert not (out / "rows.jsonl.xz").exists(), "xz can write it again"
 
 
 def test_averaged_and_raw_weights_of_one_file_are_both_measured(wildsr, pictures, tmp_path):

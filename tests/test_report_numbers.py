@@ -218,6 +218,33 @@ def test_the_gap_is_over_pictures_that_both_suites_have():
     assert gaps(rows).gaps[0].difference.mean == 0.0
 
 
+def test_inputs_that_suites_share_count_once():
+    """A third suite of two inputs, one as in rdsr8 and one as in unseen under another name, changes no gap and asks nobody for rows."""
+
+    def three(name, gain, **other):
+        return grid({name: dict.fromkeys(other.pop("of"), (10.0 + gain, 20.0 + gain))}, **other)
+
+    rows = [
+        one
+        for name, gain in (("bicubic", 0.0), ("net", 1.0))
+        for one in (
+            *three(name, gain, of=("clean", "noise", "jpeg"), seen="seen"),
+            *three(name, 2 * gain, of=("motion", "salt", "webp"), suite="unseen", seen="unseen"),
+        )
+    ]
+    small = three("bicubic", 0.0, of=("clean",), suite="small", seen="seen")
+    small += three("bicubic", 0.0, of=("other",), suite="small", seen="unseen")
+    for one in [*rows, *small]:
+        one["lr_sha256"] = f"{one['image']} {one['degradation'].replace('other', 'motion')}"
+    both, alone = gaps([*small, *rows]), gaps(rows)
+    assert both.counts == alone.counts == {"seen": 3, "unseen": 3}
+    assert [(gap.name, gap.difference) for gap in both.gaps] == [(gap.name, gap.difference) for gap in alone.gaps]
+    assert both.gaps[0].difference.mean == -1.0
+    small[-1]["lr_sha256"] = "another input"
+    assert gaps([*rows, *small]).counts == {"seen": 3, "unseen": 4}
+    assert gaps([*rows, *small]).gaps == [], "net was not measured on it"
+
+
 def test_the_gap_of_several_seeds():
     """Gains on seen 1 and 3 by seed, on unseen 0 and 1: gaps 1 and 2, and the interval from one to the other."""
     base = [

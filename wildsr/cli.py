@@ -193,6 +193,13 @@ def report(
         raise UserError("nothing to write: add --out PAGE.html, --markdown TABLES.md or --latex TABLES.tex")
     if not rows and not inside:
         raise UserError("nothing to report on: name the rows.jsonl of a benchmark, or --explain FOLDER")
+    for option, given in (("--baseline", baseline), ("--run", run), ("--explain", inside)):
+        if given and out is None:
+            raise UserError(f"{option} is for the page: add --out PAGE.html")
+    if intervals and markdown is None and latex is None:
+        raise UserError("--intervals is for tables, and the page has them anyway: add --markdown TABLES.md or --latex TABLES.tex")
+    if not rows and (markdown is not None or latex is not None):
+        raise UserError("tables are of the rows of a benchmark: name its rows.jsonl, or the folder")
     if out is not None:
         reports.write_page(out, rows, run, explain=inside, baseline=baseline)
     for path, tables in ((markdown, reports.table_markdown), (latex, reports.table_latex)):

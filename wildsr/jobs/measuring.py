@@ -104,14 +104,26 @@ def bench(
             raise UserError(
                 f"--metric {name} compares with a ground truth, and suite {asked[0].name} has none: name another suite beside it"
             )
+    if len({suite.scale for suite in asked}) > 1:
+        raise UserError(
+            f"{' and '.join(f'{suite.name} is ×{suite.scale}' for suite in asked)}: bench them one by one, each with its own --out"
+        )
     plans = []
-    known = _known(out)
+    found_in = report.rows_file(out)
+    known = _known(found_in, out)
     for suite in asked:
         plain = [benchmark.resizer(word, suite.scale) for word in dict.fromkeys(["bicubic", *words])]
         inputs = _inputs(suite, data, pairs or Pairs(), seed, cache)
         every = [*plain, *itertools.chain.from_iterable(loaded)]
         plans.append(benchmark.Plan(every, inputs, benchmark.measures_of(suite, added), out if pictures else None, known))
-    kept = _kept(known, plans, out)
+    kept, outdated = _kept(known, plans, out)
+    if outdated and console is not None:
+        console.print(
+            f"{', '.join(outdated)}: {out} holds rows of other weights under this name, which go",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     rows: list[Row] = []
     ahead = int(place.type != "cpu")
     if not ahead:
@@ -127,6 +139,8 @@ def bench(
     files.write_text(out / "manifest.json", files.to_json(benchmark.manifest_of(rows)))
     files.write_text(out / "table.md", report.table_markdown(rows))
     (out / JOURNAL).unlink(missing_ok=True)
+    if found_in.suffix == ".xz":  # all that counts of it stands in rows.jsonl now
+        found_in.unlink(missing_ok=True)
     if page:
         report.write_page(out / "report.html", [out / "rows.jsonl"])
     return rows
@@ -148,28 +162,34 @@ def _inputs(suite: benchmark.Suite, data: Sequence[Path], pairs: Pairs, seed: in
     return benchmark.alone(data, suite, seed=seed) if suite.inputs == "alone" else benchmark.made(data, suite, seed=seed, cache=cache)
 
 
-def _known(out: Path) -> dict[benchmark.Unit, list[Row]]:
-    """The rows of earlier benches in a folder, finished or not; the later ones count."""
-    rows = files.read_jsonl(out / "rows.jsonl") if (out / "rows.jsonl").is_file() else []
+def _known(finished: Path, out: Path) -> dict[benchmark.Unit, list[Row]]:
+    """The rows of earlier benches in a folder, finished ones and the interrupted one; the later ones count."""
+    rows = files.read_jsonl(finished) if finished.is_file() else []
     found = benchmark.by_unit(rows)
     for line in files.read_jsonl(out / JOURNAL) if (out / JOURNAL).is_file() else []:
         found |= benchmark.by_unit(line.get("rows", []))
     return found
 
 
-def _kept(known: Known, plans: Sequence[benchmark.Plan], out: Path) -> list[Row]:
-    """Earlier rows of models, suites and pictures that are not measured now. Raises UserError where they cannot stand beside new ones."""
+def _kept(known: Known, plans: Sequence[benchmark.Plan], out: Path) -> tuple[list[Row], list[str]]:
+    """Earlier rows of models, suites and pictures that are not measured now, and the names whose earlier rows go because the model has
+    other weights now. Raises UserError where rows cannot stand beside new ones."""
     now = {
         (plan.inputs.suite.name, contender.name, *place) for plan in plans for contender in plan.contenders for place in plan.inputs.places
     }
     everywhere = {key: plans[0].inputs.facts[key] for key in ("scale", "seed")}
     versions = {plan.inputs.suite.name: plan.inputs.suite.version for plan in plans}
-    rows = [row for unit, found in known.items() if unit not in now for row in found]
+    weights = {contender.name: contender.weights_sha256 for plan in plans for contender in plan.contenders}
+    rows, outdated = [], []
+    for row in (row for unit, found in known.items() if unit not in now for row in found):
+        name = row.get("model")
+        same = name not in weights or row.get("weights_sha256") == weights[name]
+        (rows if same else outdated).append(row)
     for row in rows:
         for key, wanted in (everywhere | {"suite_version": versions.get(str(row.get("suite")), row.get("suite_version"))}).items():
             if row.get(key) != wanted:
                 raise UserError(f"{out} holds rows of {row.get('model')} with {key} {row.get(key)!r}, not {wanted!r}: use another --out")
-    return rows
+    return rows, list(dict.fromkeys(str(row["model"]) for row in outdated))
 
 
 def _together(kept: Sequence[Row], rows: Sequence[Row]) -> list[Row]:

@@ -68,20 +68,18 @@ class _Shared:
 
 
 def compare(grids: Sequence[Grid]) -> Comparison:
-    """Gaps from grids of one metric under several suites. Each degradation of a kind weighs the same, and so does each set.
+    """Gaps from grids of one metric under several suites. Each degradation of a kind weighs the same, and so does each set; inputs that
+    two suites share count once.
 
     Intervals are of the hierarchical bootstrap, in which all suites meet the same drawn pictures and seeds. Without gaps where seen and
     unseen degradations are not both there, or where the suites share no picture."""
-    by_kind: dict[str, list[tuple[Grid, str]]] = {kind: [] for kind in KINDS}
-    for grid in grids:
-        for name, kind in grid.summary.seen.items():
-            if kind in by_kind:
-                by_kind[kind].append((grid, name))
+    distinct = _distinct(grids)
+    by_kind = {kind: [place for place in distinct if place[0].summary.seen[place[1]] == kind] for kind in KINDS}
     by_kind = {kind: places for kind, places in by_kind.items() if places}
     counts = {kind: len(places) for kind, places in by_kind.items()}
     if not {"seen", "unseen"} <= counts.keys():
         return Comparison([], counts, [])
-    used = [grid for grid in grids if set(grid.summary.seen.values()) & by_kind.keys()]
+    used = list(dict.fromkeys(grid for grid, _ in distinct))
     shared = _Shared(used)
     names = [name for name in used[0].names if name != BICUBIC and all(name in grid.names for grid in used)]
     gaps: list[Gap] = []
@@ -92,6 +90,23 @@ def compare(grids: Sequence[Grid]) -> Comparison:
             (seen, drawn), (unseen, redrawn) = found["seen"], found["unseen"]
             gaps.append(Gap(method, gains, _cell(seen - unseen, drawn - redrawn, shared.count)))
     return Comparison(gaps, counts, shared.sets)
+
+
+def _distinct(grids: Sequence[Grid]) -> list[tuple[Grid, str]]:
+    """The (grid, degradation) of some kind, without those whose inputs another one has, to the pixel. Of two suites, the one that asks for
+    less gives way, so that a model need not be measured on it."""
+    found: list[tuple[Grid, str]] = []
+    for grid in sorted(grids, key=lambda grid: -len(grid.summary.seen)):
+        for name, kind in grid.summary.seen.items():
+            if kind in KINDS and not any(_same(grid, name, *other) for other in found):
+                found.append((grid, name))
+    return sorted(found, key=lambda place: grids.index(place[0]))
+
+
+def _same(grid: Grid, name: str, other: Grid, its: str) -> bool:
+    mine, theirs = grid.summary.inputs.get(name, {}), other.summary.inputs.get(its, {})
+    both = mine.keys() & theirs.keys()
+    return bool(both) and all(mine[place] == theirs[place] for place in both)
 
 
 def _cell(mean: float, drawn: np.ndarray, pictures: int) -> Cell:

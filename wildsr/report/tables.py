@@ -163,7 +163,8 @@ class Summary:
 
     `words` and `seen` have for each degradation its long name and whether training covers its kind ("seen", "near", "unseen", or "" where
     the rows do not say). `values` and `failures` have by (model, set, degradation) each picture's value or reason; `pictures` has by (set,
-    degradation) those that any model was measured on, `hashes` by (set, picture) the SHA-256 of the ground truth where rows have it."""
+    degradation) those that any model was measured on, `hashes` by (set, picture) the SHA-256 of the ground truth where rows have it, and
+    `inputs` by degradation and (set, picture) that of the low resolution."""
 
     suite: str
     version: str
@@ -181,6 +182,7 @@ class Summary:
     failures: dict[tuple[str, str, str], dict[str, str]]
     pictures: dict[tuple[str, str], set[str]]
     hashes: dict[tuple[str, str], str]
+    inputs: dict[str, dict[tuple[str, str], str]]
 
     @property
     def key(self) -> str:
@@ -287,6 +289,7 @@ def _summary(chosen: Sequence[Row], models: list[str]) -> Summary:
     words: dict[str, str] = {}
     seen: dict[str, str] = {}
     hashes: dict[tuple[str, str], str] = {}
+    inputs: dict[str, dict[tuple[str, str], str]] = {}
     for row in chosen:
         key, value = (row["model"], row["set"], row["degradation"]), number(row)
         pictures.setdefault(key[1:], set()).add(row["image"])
@@ -294,12 +297,14 @@ def _summary(chosen: Sequence[Row], models: list[str]) -> Summary:
         seen.setdefault(key[2], str(row.get("seen") or ""))
         if row.get("hr_sha256"):
             hashes.setdefault((key[1], row["image"]), row["hr_sha256"])
+        if row.get("lr_sha256"):
+            inputs.setdefault(key[2], {}).setdefault((key[1], row["image"]), row["lr_sha256"])
         if value is None:
             failures.setdefault(key, {})[row["image"]] = str(row.get("error") or "no value")
         else:
             values.setdefault(key, {})[row["image"]] = value
     facts = (first["suite"], first["suite_version"], int(first["scale"]), metric, space, first["protocol"], metric_of(metric, first))
-    return Summary(*facts, models, distinct(chosen, "set"), list(words), words, seen, values, failures, pictures, hashes)
+    return Summary(*facts, models, distinct(chosen, "set"), list(words), words, seen, values, failures, pictures, hashes, inputs)
 
 
 # Words
