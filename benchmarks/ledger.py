@@ -25,9 +25,9 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from wildsr import checkpoint, config, files, recipes, report
 from wildsr.errors import UserError
@@ -59,11 +59,10 @@ def keep(
     """Copies rows (of some metrics, or of all), compressed and rounded to `DECIMALS`, and of each run its configuration, its log and the
     hash of its weights. What a sweep of one axis calls "training=plain,seed=0" becomes "plain-seed0". Raises UserError, before anything
     is replaced, for what cannot be read and for a metric that no row has."""
-    rows = _rounded(benches, metrics)
-    weights = {run: checkpoint.load(run) for run in runs}
+    rows, trained = _rounded(benches, metrics), [_trained(run) for run in runs]
     folder = into / name
     shutil.rmtree(folder, ignore_errors=True)
-    _put(folder, rows, weights, [], facts)
+    _put(folder, rows, trained, [], facts)
     return folder
 
 
@@ -82,14 +81,34 @@ def add(
     given = {row["model"] for row in rows if row["weights_sha256"]} | {short(run.resolve().name) for run in runs}
     if given & known:
         raise UserError(f"{', '.join(sorted(given & known))}: kept in {folder} already; keep all of it anew, or use another label")
-    there = {row["model"] for row in kept}
+    there = {_key(row) for row in kept}
     with tempfile.TemporaryDirectory() as aside:
         further = Path(aside) / "rows.jsonl"
-        files.write_text(further, "".join(files.to_line(row) for row in rows if row["model"] not in there))
+        files.write_text(further, "".join(files.to_line(row) for row in rows if _key(row) not in there))
         rows = report.read_rows([folder, further])
-    weights = {run: checkpoint.load(run) for run in runs}
-    _put(folder, rows, weights, origins(folder), facts)
+    _put(folder, rows, [_trained(run) for run in runs], origins(folder), facts)
     return folder
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(row[name] for name in report.KEY)
+
+
+class Trained(NamedTuple):
+    """What is kept of a run: under which name, which files, and a card of its weights."""
+
+    name: str
+    parts: dict[str, bytes]
+    card: dict[str, Any]
+
+
+def _trained(run: Path) -> Trained:
+    found = checkpoint.load(run)
+    try:
+        parts = {part: (run / part).read_bytes() for part in ("config.json", "log.jsonl", "run.json")}
+    except OSError as error:
+        raise UserError(f"{files.describe_error(error)}: give a run directory as wildsr train leaves it") from None
+    return Trained(short(run.resolve().name), parts, {"weights_sha256": found.weights_sha256, "images_seen": found.metadata["images_seen"]})
 
 
 def _rounded(benches: Sequence[Path], metrics: Sequence[str]) -> list[dict[str, Any]]:
@@ -108,21 +127,18 @@ def _rounded(benches: Sequence[Path], metrics: Sequence[str]) -> list[dict[str, 
 def _put(
     folder: Path,
     rows: Sequence[dict[str, Any]],
-    weights: dict[Path, checkpoint.Checkpoint],
+    trained: Sequence[Trained],
     before: Sequence[dict[str, Any]],
     facts: Facts,
 ) -> None:
     known = {model for origin in before for model in origin["models"]}
-    models = {row["model"] for row in rows if row["weights_sha256"]} | {short(run.resolve().name) for run in weights}
+    models = {row["model"] for row in rows if row["weights_sha256"]} | {run.name for run in trained}
     folder.mkdir(parents=True, exist_ok=True)
     files.write_bytes(folder / "rows.jsonl.xz", lzma.compress("".join(map(files.to_line, rows)).encode(), preset=9))
-    for run, found in weights.items():
-        there = folder / "runs" / short(run.resolve().name)
-        there.mkdir(parents=True)
-        for part in ("config.json", "log.jsonl", "run.json"):
-            shutil.copyfile(run / part, there / part)
-        card = {"weights_sha256": found.weights_sha256, "images_seen": found.metadata["images_seen"]}
-        files.write_text(there / "weights.json", files.to_json(card))
+    for run in trained:
+        for part, data in run.parts.items():
+            files.write_bytes(folder / "runs" / run.name / part, data)
+        files.write_text(folder / "runs" / run.name / "weights.json", files.to_json(run.card))
     alike = [origin for origin in before if {**origin, **facts} == origin]
     further = {"models": sorted(models - known | {model for origin in alike for model in origin["models"]}), **facts}
     files.write_text(folder / "facts.json", files.to_json([*(origin for origin in before if origin not in alike), further]))

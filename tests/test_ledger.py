@@ -75,6 +75,9 @@ def test_what_cannot_be_read_replaces_nothing(kept, tmp_path):
     facts = {"machine": "", "commits": "", "command": ""}
     with pytest.raises(UserError, match="nowhere: no such"):
         ledger.keep("few", [tmp_path / "bench"], [tmp_path / "nowhere"], **facts, into=kept.parent)
+    (tmp_path / "plain-seed0" / "log.jsonl").unlink()
+    with pytest.raises(UserError, match=r"log\.jsonl: No such file or directory: give a run directory"):
+        ledger.keep("few", [tmp_path / "bench"], [tmp_path / "plain-seed0"], **facts, into=kept.parent)
     assert files.read_json(kept / "facts.json")[0]["machine"] == "M 1"
 
 
@@ -114,6 +117,14 @@ def test_further_models_are_kept_beside_the_others(kept, tmp_path, pictures, tin
     lines = ledger.trainings(kept).splitlines()
     assert "plain, plain-seed0, robust: Trained at c1. M 1." in lines
     assert "third, third-seed1: Trained at c2. M 2." in lines
+
+
+def test_of_a_further_suite_the_resizers_are_kept_too(kept, tmp_path):
+    bench = further(tmp_path, suite="unseen", protocol="psnr/1")
+    ledger.add("few", [*further(tmp_path / "same"), *bench], [], machine="", commits="", command="", into=kept.parent)
+    assert "| third |" in ledger.values(kept, "unseen")
+    suites = [row["suite"] for row in report.read_rows([kept]) if row["model"] == "bicubic"]
+    assert suites.count("rdsr8") == suites.count("unseen")
 
 
 def test_models_of_the_same_facts_share_them(kept, tmp_path):
