@@ -183,6 +183,24 @@ def test_interval_of_chi_is_a_slow_bootstrap_over_pictures():
     assert clusters.chi_interval(POINTS, LABELS, pictures, resamples=300, seed=6) != (value, low, high)
 
 
+def test_pieces_of_a_photograph_are_drawn_together():
+    pictures, photographs = [i // 3 for i in range(24)], {picture: "abcbbaca"[picture] for picture in range(8)}
+    value, low, high = clusters.chi_interval(POINTS, LABELS, pictures, photographs, resamples=300, seed=5)
+    counts = clusters.chance.generator(5, "chi").multinomial(3, np.full(3, 1 / 3), size=300)
+    slow = []
+    for drawn in counts:
+        often = dict(zip("abc", drawn, strict=True))
+        rows = [3 * picture + k for picture in range(8) for _ in range(often[photographs[picture]]) for k in range(3)]
+        slow.append(clusters.chi(POINTS[rows], [LABELS[row] for row in rows]))
+    slow = np.sort(slow) * value / np.median(slow)
+    assert (low, high) == (pytest.approx(slow[7], rel=1e-9), pytest.approx(slow[-8], rel=1e-9))
+    every = {picture: str(picture) for picture in range(8)}
+    assert clusters.chi_interval(POINTS, LABELS, pictures, every) == clusters.chi_interval(POINTS, LABELS, pictures)
+    single = clusters.chi_interval(POINTS, LABELS, pictures, dict.fromkeys(range(8), "one"))
+    assert single.value == value
+    assert np.isnan([single.low, single.high]).all(), "one photograph says nothing about others"
+
+
 def test_order_of_points_does_not_matter_to_the_interval_where_pictures_keep_theirs():
     pictures = [i // 3 for i in range(24)]
     rows = [3 * picture + k for k in range(3) for picture in range(8)]  # by degradation, not by picture

@@ -9,6 +9,7 @@ import torch
 from conftest import one_line, photograph
 
 from wildsr import benchmark, checkpoint, degrade, explain, files, images, interpret, jobs, networks
+from wildsr.interpret.clusters import chi_interval
 
 CONFIG = networks.SRResNetConfig(channels=6, blocks=2)
 SMALL = ["--side=48", "--limit=2", "--count=6", "--hr-side=48", "--orders=3"]
@@ -85,6 +86,21 @@ def test_clusters_are_of_pieces_in_five_degradations(done):
     assert [*dict.fromkeys(found["names"])] == [f"picture{i}-{piece}" for piece in (1, 2) for i in range(3)]
     assert found["embeddings"].shape == (3, 30, 2)
     assert found["chi"][0] == pytest.approx(interpret.chi(torch.from_numpy(found["scores"]), list(found["labels"])))
+    of = {name: name.partition("-")[0] for name in found["names"].tolist()}
+    interval = chi_interval(torch.from_numpy(found["scores"]), found["labels"].tolist(), found["names"].tolist(), of)
+    assert found["chi"] == pytest.approx(interval), "over three photographs, not over six pieces"
+
+
+def test_means_are_of_one_protocol(wildsr, done, models, tmp_path):
+    pictures, out = done
+    shutil.copytree(out, tmp_path / "out")
+    asked = ["explain", *models, "--what=csm", "--orders=3", "--out", tmp_path / "out", "--images"]
+    status, _, err = wildsr(*asked, pictures / "picture2.png", "--side=60")
+    assert status == 2
+    assert "holds channels of plain on picture0 with side 48, not 60: use another --out" in one_line(err)
+    assert arrays(tmp_path / "out/arrays/channels/plain/picture0.npz").keys() == arrays(out / "arrays/channels/plain/picture0.npz").keys()
+    status, _, err = wildsr(*asked, pictures, "--side=60")
+    assert status == 0, err
 
 
 def test_figures_and_the_page_are_there(done):

@@ -19,3 +19,4 @@ from wildsr.explain.study import cosines as cosines
 from wildsr.explain.study import indices as indices
 from wildsr.explain.study import others as others
 from wildsr.explain.study import require_alike as require_alike
+from wildsr.explain.study import require_one_protocol as require_one_protocol

@@ -156,9 +156,17 @@ def attribution(subject: Subject, picture: Picture) -> Found:
     return Found(arrays, [{"key": "diffusion index", "value": found.diffusion}, {"key": "gini of attributions", "value": found.gini}])
 
 
-def clusters(subject: Subject, inputs: Inputs, options: Options) -> Found:
-    """The clusters that degradations form (`interpret.ddr`)."""
-    found = interpret.ddr(subject.net, inputs, options.site, seeds=options.seeds, seed=options.seed, folder=options.folder)
+def clusters(subject: Subject, inputs: Inputs, photographs: Mapping[str, str], options: Options) -> Found:
+    """The clusters that degradations form (`interpret.ddr`). photographs: which each picture is a piece of."""
+    found = interpret.ddr(
+        subject.net,
+        inputs,
+        options.site,
+        photographs=photographs,
+        seeds=options.seeds,
+        seed=options.seed,
+        folder=options.folder,
+    )
     chi = found.chi["pca"]
     arrays = {
         "scores": found.scores.numpy(),
@@ -290,6 +298,27 @@ def others(out: Path, tasks: Sequence[Task]) -> list[Row]:
         else:
             rows += there[1]
     return rows
+
+
+PROTOCOL = {"channels": ("rescale", "side", "orders", "seed"), "lam": ("side",)}
+"""By kind, what the files of a model must have in common, for means are taken over them."""
+
+
+def require_one_protocol(out: Path, tasks: Sequence[Task]) -> None:
+    """Raises UserError where a folder holds what tasks do not make anew, of the same models on other pictures, by other options."""
+    made = {task.path(out) for task in tasks}
+    firsts = {(task.kind, task.model): task.about for task in tasks if task.kind in PROTOCOL}
+    for (kind, model), about in firsts.items():
+        for path in sorted((out / "arrays" / kind / model).glob("*.npz")):
+            there = stored(path) if path not in made else None
+            if there is None or there[0].get("weights_sha256") != about["weights_sha256"]:
+                continue
+            for key in PROTOCOL[kind]:
+                if there[0].get(key) != about[key]:
+                    raise UserError(
+                        f"{out} holds {kind} of {model} on {path.stem} with {key} {there[0].get(key)!r}, not {about[key]!r}: "
+                        f"use another --out, or name {path.stem} among --images"
+                    )
 
 
 def require_alike(subjects: Sequence[Subject], picture: Picture, site: str) -> None:

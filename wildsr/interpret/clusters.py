@@ -12,7 +12,7 @@ components and in which space the papers take the CHI is not known: components o
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
@@ -202,7 +202,7 @@ def chi(points: Float[Tensor, "n d"], labels: Sequence[Any]) -> float:
     return _index(np.array([between]), np.array([within]), n, k)[0].item()
 
 
-def _index(between: np.ndarray, within: np.ndarray, n: int, k: int) -> np.ndarray:
+def _index(between: np.ndarray, within: np.ndarray, n: np.ndarray | int, k: int) -> np.ndarray:
     """tr(B), tr(W) -> CHI, with its limits where W is rounding or nothing."""
     found = np.where(between > 0, np.inf, 0.0)
     np.divide(between * (n - k), within * (k - 1), out=found, where=within > _NOTHING * (between + within))
@@ -218,10 +218,17 @@ class Estimate(NamedTuple):
 
 
 def chi_interval(
-    points: Float[Tensor, "n d"], labels: Sequence[Any], pictures: Sequence[Any], *, resamples: int = RESAMPLES, seed: int = 0
+    points: Float[Tensor, "n d"],
+    labels: Sequence[Any],
+    pictures: Sequence[Any],
+    photographs: Mapping[Any, Any] | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Estimate:
     """The CHI with a 95 % bootstrap interval over pictures: each resample draws as many pictures as there are, with replacement, and each
-    comes with all its degradations.
+    comes with all its degradations. Where several pictures are pieces of one photograph, which tell less than as many photographs,
+    `photographs` has each picture's, and these are drawn, with all their pieces; of a single one the bounds are NaN.
 
     Resamples lie above the value: the means of what was drawn lie further apart than those of what there is, and pictures drawn twice make
     clusters narrower. So all are divided by one factor that makes their median the value; the bounds are then order statistics. They say
@@ -232,9 +239,14 @@ def chi_interval(
     table = _table(pictures, labels)
     grouped = points.double().numpy()[table]  # (pictures, k, d)
     grouped = grouped - grouped.mean((0, 1))
-    count, k = table.shape
-    drawn = chance.generator(seed, "chi").multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
-    means = np.einsum("rp,pkd->rkd", drawn, grouped, optimize=True) / count
+    rows = [photographs[name] if photographs else name for name in dict.fromkeys(pictures)]
+    units = {name: i for i, name in enumerate(dict.fromkeys(rows))}
+    if photographs and len(units) == 1:
+        return Estimate(value, np.nan, np.nan)
+    often = chance.generator(seed, "chi").multinomial(len(units), np.full(len(units), 1 / len(units)), size=resamples)
+    drawn = often[:, [units[name] for name in rows]].astype(np.float64)
+    count, k = drawn.sum(1), table.shape[1]
+    means = np.einsum("rp,pkd->rkd", drawn, grouped, optimize=True) / count[:, None, None]
     between = count * np.square(means - means.mean(1, keepdims=True)).sum((1, 2))
     within = drawn @ np.square(grouped).sum((1, 2)) - count * np.square(means).sum((1, 2))
     ordered = np.sort(_index(between, within.clip(min=0), count * k, k))
@@ -317,6 +329,7 @@ def ddr(
     inputs: Sequence[tuple[str, str, Float[Tensor, "1 3 h w"]]],
     site: str = "last",
     *,
+    photographs: Mapping[str, str] | None = None,
     dims: int = 50,
     seeds: Sequence[int] = (0, 1, 2),
     perplexity: float = 30.0,
@@ -332,8 +345,9 @@ def ddr(
 
     `inputs`: (picture's name, degradation, input in [0, 1]), all of one size, every picture in each degradation once; in practice 100
     pictures, HR 128×128 and so LR 32×32, in five degradations. All that follows looks at the first `dims` components: t-SNE once for each
-    of `seeds` (none: scikit-learn is not needed), the CHI, and distances. `seed`: of the interval over pictures. For `folder`, `memory` and
-    `progress` see `gather`; `bytes_needed` says beforehand what features take.
+    of `seeds` (none: scikit-learn is not needed), the CHI, and distances. `seed`: of the interval over pictures, or over `photographs`
+    that these are pieces of (see `chi_interval`). For `folder`, `memory` and `progress` see `gather`; `bytes_needed` says beforehand what
+    features take.
 
     Raises UserError for one degradation only, for fewer pictures than degradations, for a picture that lacks a degradation, for inputs of
     several sizes, and for features that do not fit into `memory` without a folder."""
@@ -360,7 +374,7 @@ def ddr(
         embeddings,
         perplexity,
         {
-            "pca": chi_interval(found.scores, labels, names, resamples=resamples, seed=seed),
+            "pca": chi_interval(found.scores, labels, names, photographs, resamples=resamples, seed=seed),
             "tsne": [chi(embedding, labels) for embedding in embeddings.values()],
         },
         {name: (means[name] - means[clean]).norm().item() for name in degradations if name != clean} if clean in means else {},

@@ -1,6 +1,6 @@
 """Looking inside: what `wildsr explain` does."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +91,12 @@ def explain_models(
     of_channels = [one for one in explain.OF_CHANNELS if one in asked]
     if of_channels and len(found) > 1:
         explain.require_alike([own[0] for own in found], middles[0], site)
-    inputs = _inputs(paths, hr_side, count, scale, seed) if {"ddr", "srga", "cosine"} & set(asked) else []
+    inputs, photographs = _inputs(paths, hr_side, count, scale, seed) if {"ddr", "srga", "cosine"} & set(asked) else ([], {})
     if inputs and "ddr" in asked and console is not None:
         needed = interpret.bytes_needed(found[0][0].net, [lr for _, _, lr in inputs], site)
         console.print(f"features of {len(inputs)} inputs at {site}: {needed / 1e9:.3g} GB", highlight=False)
-    tasks = list(_tasks(found, middles, inputs, asked, options, side, hr_side))
+    tasks = list(_tasks(found, middles, inputs, photographs, asked, options, side, hr_side))
+    explain.require_one_protocol(out, tasks)
     rows: list[dict[str, Any]] = []
     for task in track(tasks, "looking inside", console=console, disable=silent(console)):
         rows += task.run(out)
@@ -126,8 +127,11 @@ def _picture(path: Path, side: int, scale: int) -> Picture:
     return Picture(path.stem, hr, images.to_float(degrade.fixed(hr, "clean", seed=0, scale=scale)).unsqueeze(0))
 
 
-def _inputs(paths: Sequence[Path], side: int, count: int, scale: int, seed: int) -> list[tuple[str, str, torch.Tensor]]:
-    """`count` pieces of side × side in the five degradations; every picture gives its middle one before any gives a second."""
+def _inputs(
+    paths: Sequence[Path], side: int, count: int, scale: int, seed: int
+) -> tuple[list[tuple[str, str, torch.Tensor]], dict[str, str]]:
+    """`count` pieces of side × side in the five degradations, and which photograph each is of; every picture gives its middle one before
+    any gives a second."""
     most = 1 if len(paths) >= count else count  # of a picture; a second round is seldom needed, and then looked for
     pieces = _pieces(paths, side, count, most)
     if len(pieces) < count and most < count:
@@ -137,23 +141,24 @@ def _inputs(paths: Sequence[Path], side: int, count: int, scale: int, seed: int)
             f"there are {len(pieces)} pieces of {side}×{side} in {len(paths)} pictures, not {count}: "
             "give more pictures, or a smaller --count"
         )
-    return [
+    inputs = [
         (name, degradation, images.to_float(degrade.fixed(piece, degradation, seed=seed, scale=scale)).unsqueeze(0))
-        for name, piece in pieces
+        for name, _, piece in pieces
         for degradation in FIVE
     ]
+    return inputs, {name: photograph for name, photograph, _ in pieces}
 
 
-def _pieces(paths: Sequence[Path], side: int, count: int, most: int) -> list[tuple[str, UInt8[torch.Tensor, "3 side side"]]]:
-    """At most `count` pieces, and `most` of a picture, by name: all first ones, then all second ones."""
-    found: list[tuple[int, str, torch.Tensor]] = []
+def _pieces(paths: Sequence[Path], side: int, count: int, most: int) -> list[tuple[str, str, UInt8[torch.Tensor, "3 side side"]]]:
+    """At most `count` pieces, and `most` of a picture: a name, the picture's, and the piece; all first ones, then all second ones."""
+    found: list[tuple[int, str, str, torch.Tensor]] = []
     for path in paths:
         hr = images.read(path)
         for nth, (top, left) in enumerate(_places(hr.shape[-2], hr.shape[-1], side)[:most], 1):
-            found.append((nth, f"{path.stem}-{nth}", hr[:, top : top + side, left : left + side].clone()))
+            found.append((nth, f"{path.stem}-{nth}", path.stem, hr[:, top : top + side, left : left + side].clone()))
         if most == 1 and len(found) == count:
             break
-    return [(name, piece) for _, name, piece in sorted(found, key=lambda piece: piece[0])[:count]]
+    return [(name, photograph, piece) for _, name, photograph, piece in sorted(found, key=lambda piece: piece[0])[:count]]
 
 
 def _places(height: int, width: int, side: int) -> list[tuple[int, int]]:
@@ -167,6 +172,7 @@ def _tasks(
     found: Sequence[Sequence[Subject]],
     middles: Sequence[Picture],
     inputs: Sequence[tuple[str, str, torch.Tensor]],
+    photographs: Mapping[str, str],
     asked: Sequence[str],
     options: Options,
     side: int,
@@ -193,7 +199,7 @@ def _tasks(
                 yield task("lam", main.name, main, picture.name, picture.name, facts, work)
         facts = {"hr_side": hr_side, "inputs": len(inputs), "pieces": pieces}
         for subject in own if "ddr" in asked else []:
-            work = lambda _, subject=subject: explain.clusters(subject, inputs, options)  # noqa: E731
+            work = lambda _, subject=subject: explain.clusters(subject, inputs, photographs, options)  # noqa: E731
             yield task("ddr", main.name, subject, "all" if subject is main else subject.name, None, facts, work)
         if "srga" in asked:
             yield task("srga", main.name, main, "all", None, facts, lambda _, main=main: explain.indices(main, inputs, options))

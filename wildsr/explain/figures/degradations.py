@@ -97,7 +97,7 @@ def chi(models: Sequence[Arrays]) -> Any:
     shown = np.isfinite(middle)
     grid[0].plot(middle[shown], places[shown], color="#bbbbbb", linewidth=0.9, zorder=1)
     for i in places[shown]:
-        ends = low[i], high[i] if math.isfinite(high[i]) else middle[i]
+        ends = (low[i] if math.isfinite(low[i]) else middle[i]), (high[i] if math.isfinite(high[i]) else middle[i])
         bars = [[max(middle[i] - ends[0], 0)], [max(ends[1] - middle[i], 0)]]
         grid[0].errorbar(middle[i], i, xerr=bars, fmt="o", color=colour(0), markersize=4, elinewidth=1, capsize=2)
     by_size(grid[0], np.concatenate([middle, low, high]))

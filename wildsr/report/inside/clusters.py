@@ -107,7 +107,10 @@ def _snapshots(found: Explained, look: Look) -> Html:
     bands, paths, dots = [], [], []
     for name, line in lines.items():
         colour = look.colours[name]
-        there = [(step, *triple) for step, triple in line if all(map(math.isfinite, triple))]
+        # Of a single photograph there is no interval.
+        there = [
+            (step, value, *(end if math.isfinite(end) else value for end in ends)) for step, (value, *ends) in line if math.isfinite(value)
+        ]
         if not there:
             continue
         upper = [f"{across.at(step) * 10:.1f} {up.at(high)}" for step, _, _, high in there]
