@@ -52,7 +52,7 @@ MAY_IMPORT = {
     "app": {"app", "checkpoint", "images", "upscale"},
     "demo": {"datasets", "jobs", "recipes", "regularize", "report"},
     "sweep": {"benchmark", "checkpoint", "datasets", "images", "jobs", "networks", "recipes", "regularize", "report", "sweep", "train"},
-    "cli": {"app", "benchmark", "datasets", "demo", "export", "images", "jobs", "recipes", "report", "sweep"},
+    "cli": {"app", "benchmark", "cli", "datasets", "demo", "export", "images", "jobs", "recipes", "report", "sweep"},
     "__main__": {"cli"},
     "errors": set(),
     "files": set(),

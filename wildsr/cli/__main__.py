@@ -1,0 +1,5 @@
+"""python -m wildsr.cli"""
+
+from wildsr.cli import main
+
+main()
