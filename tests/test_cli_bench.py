@@ -5,7 +5,7 @@ import json
 import lzma
 
 import torch
-from conftest import one_line
+from conftest import one_line, photograph
 
 from wildsr import benchmark, checkpoint, degrade, files, images, networks, upscale
 
@@ -60,6 +60,23 @@ def test_a_suite_is_written_for_other_tools_and_verified(wildsr, pictures, tmp_p
     status, out, err = wildsr(*verified, "--data", pictures)
     assert (status, out) == (3, "18 inputs as the manifest has them, 1 not\n")
     assert "pictures/picture2: the manifest names it, the set lacks it" in err
+
+
+def test_what_is_written_for_other_tools_replaces_nothing(wildsr, tmp_path):
+    """Neither the ground truth, where it lies as the result would, nor what others left there."""
+    truth, theirs = tmp_path / "sets/Own/HR/x4/a.png", tmp_path / "sets/Own/LR_degra/X4_blur2/a.png"
+    for path, width in ((truth, 53), (theirs, 12)):
+        path.parent.mkdir(parents=True)
+        photograph(50, 1).resize((width, 50)).save(path)
+    before = truth.read_bytes(), theirs.read_bytes()
+    degrade = ("degrade", "--suite=rdsr8", "--data", tmp_path / "sets/Own", "--out")
+    status, _, err = wildsr(*degrade, tmp_path / "sets")
+    assert status == 2
+    assert "Own/HR/x4/a.png: is there already and holds another picture: use another --out" in one_line(err)
+    assert (truth.read_bytes(), theirs.read_bytes()) == before
+    for _ in range(2):  # our own files are no obstacle
+        assert wildsr(*degrade, tmp_path / "out")[0] == 0
+    assert wildsr("degrade", "--suite=rdsr8", "--out", tmp_path / "out", "--verify", tmp_path / "out/manifest.json")[0] == 0
 
 
 def test_an_interrupted_bench_goes_on_and_ends_the_same(wildsr, pictures, model, tmp_path, monkeypatch):

@@ -40,6 +40,14 @@ def test_a_failure_leaves_the_old_bytes_and_nothing_else(tmp_path, error):
         assert caught.value.filename == str(path)
 
 
+def test_a_place_that_is_taken_by_a_folder_is_called_by_its_name(tmp_path):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        files.write_bytes(tmp_path / "taken", b"x")
+    assert files.describe_error(caught.value).startswith(f"{tmp_path / 'taken'}: ")
+    assert os.listdir(tmp_path) == ["taken"]
+
+
 def test_a_folder_is_whole_or_absent(tmp_path):
     with files.atomic_directory(tmp_path / "folder") as partial:
         (partial / "a").write_text("a")

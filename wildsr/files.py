@@ -38,12 +38,12 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise _named(error, path) from error
+            raise _named(error, path, instead_of=partial) from error
         raise
 
 
-def _named(error: OSError, path: Path) -> OSError:
-    if error.errno is None or error.filename:
+def _named(error: OSError, path: Path, instead_of: Path | None = None) -> OSError:
+    if error.errno is None or error.filename not in (None, str(instead_of), instead_of):
         return error
     return type(error)(error.errno, os.strerror(error.errno), str(path))
 

@@ -122,14 +122,15 @@ def write_layout(inputs: Inputs, out: Path) -> Iterator[str]:
     """Writes ground truth and inputs as Reflash Dropout's option files expect them: SET/HR/x4/STEM.png and
     SET/LR_degra/FOLDER/STEM.png, and manifest.json beside the sets. Yields each picture's name when it is done.
 
-    Folders have the reference's names (`ALIASES`), or the degradation's own where it has none."""
+    Folders have the reference's names (`ALIASES`), or the degradation's own where it has none. Raises UserError where another picture is
+    there already, be it the ground truth itself (`images.write_once`)."""
     made = _empty(inputs.facts)
     for name, stem in inputs.places:
         cases = inputs.cases((name, stem))
         if cases[0].hr is not None:
-            images.write(_place(out, name, "hr", stem, inputs.suite.scale), cases[0].hr)
+            images.write_once(_place(out, name, "hr", stem, inputs.suite.scale), cases[0].hr)
         for case in cases:
-            images.write(_place(out, name, case.degradation, stem, inputs.suite.scale), case.lr)
+            images.write_once(_place(out, name, case.degradation, stem, inputs.suite.scale), case.lr)
         made["sets"].setdefault(name, {})[stem] = _hashes_of(cases)
         yield f"{name}/{stem}"
     files.write_text(out / "manifest.json", files.to_json(made))

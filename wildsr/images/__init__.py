@@ -20,6 +20,7 @@ from wildsr.images.reading import decode as decode
 from wildsr.images.reading import find as find
 from wildsr.images.reading import open_picture as open_picture
 from wildsr.images.reading import read as read
+from wildsr.images.reading import require_pixels as require_pixels
 from wildsr.images.reading import unique_stems as unique_stems
 from wildsr.images.writing import FORMATS as FORMATS
 from wildsr.images.writing import Format as Format
@@ -27,4 +28,5 @@ from wildsr.images.writing import format_of as format_of
 from wildsr.images.writing import png as png
 from wildsr.images.writing import require_writable as require_writable
 from wildsr.images.writing import write as write
+from wildsr.images.writing import write_once as write_once
 from wildsr.images.writing import write_photo as write_photo

@@ -20,7 +20,10 @@ MAX_PIXELS = 178_956_970
 """Largest picture that is opened unless asked otherwise: where Pillow, too, refuses by default (half a gigabyte of 24-bit RGB)."""
 
 SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".jxl", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
+    {
+        *(".avif", ".bmp", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl"),
+        *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+    }
 )
 """Files with these endings are pictures, also where this Pillow cannot read them and says so; others in a folder are left alone."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from PIL import Image, PngImagePlugin, features
 from torch import Tensor
@@ -18,6 +19,7 @@ from wildsr.errors import UserError
 from wildsr.images import exif as blocks
 from wildsr.images.meta import NOTHING, Meta
 from wildsr.images.pixels import to_pillow
+from wildsr.images.reading import read
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ FORMATS: dict[str, Format] = {
     form.name: form
     for form in (
         Format("png", (".png",), ("uint8", "uint16"), max_side=2**31 - 1),
-        Format("jpeg", (".jpg", ".jpeg"), alpha=False, max_side=65_500, lossy=True),
+        Format("jpeg", (".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False, max_side=65_500, lossy=True),
         Format("webp", (".webp",), grey=False, max_side=16_383, metadata=frozenset({"icc", "exif", "xmp"}), lossy=True),
         Format("tiff", (".tif", ".tiff"), ("uint8", "uint16", "float32")),
         Format("avif", (".avif",), grey=False, max_side=32_768, metadata=frozenset({"icc", "exif", "xmp"}), lossy=True),
@@ -318,3 +320,16 @@ def write(path: Path | str, picture: UInt8[Tensor, "3 h w"], *, fast: bool = Fal
     data = png(to_pillow(picture), fast=fast)
     files.write_bytes(path, data)
     return data
+
+
+def write_once(path: Path, picture: UInt8[Tensor, "3 h w"]) -> None:
+    """Writes a PNG atomically, or leaves a file alone that holds the same pixels. Raises UserError where one with others is there."""
+    if not path.is_file():
+        write(path, picture)
+        return
+    try:
+        same = torch.equal(read(path), picture)
+    except UserError:  # no picture, or one that cannot be read faithfully: not ours
+        same = False
+    if not same:
+        raise UserError(f"{path}: is there already and holds another picture: use another --out, or take it away")

@@ -8,14 +8,15 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from wildsr import benchmark, datasets, degrade, images
+from wildsr import benchmark, datasets, degrade, files, images
 from wildsr.config import nearest
 from wildsr.errors import UserError
 from wildsr.jobs.common import require, silent
 
 
 def degrade_files(sources: Sequence[Path], preset: str, out: Path, *, seed: int, scale: int) -> list[str]:
-    """Degrades pictures to OUT/STEM.png; the fixed presets cut them to multiples of 12 first. Returns what failed, a line each.
+    """Degrades pictures to OUT/STEM.png; the fixed presets cut them to multiples of 12 first. Returns what failed, a line each, also where
+    another picture is there already (`images.write_once`).
 
     With two-order, the i-th picture is sample n = i of the pipeline."""
     named = {one.name: one for one in (*degrade.UNSEEN, *degrade.PRESETS.values())}
@@ -23,6 +24,8 @@ def degrade_files(sources: Sequence[Path], preset: str, out: Path, *, seed: int,
         raise UserError(f"unknown preset {preset!r}: {nearest(preset, [*named, 'two-order'])}")
     require(seed >= 0, "seed", seed, "use 0 or more")
     require(scale in (2, 3, 4), "scale", scale, "use 2, 3 or 4")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file: name a folder by --out")
     targets = _targets(sources, lambda source: out / f"{source.stem}.png")
     order = {source: n for n, source in enumerate(sources)}
 
@@ -32,10 +35,10 @@ def degrade_files(sources: Sequence[Path], preset: str, out: Path, *, seed: int,
             hr = _cut(hr, scale)
             pipeline = degrade.TwoOrder()
             lr = pipeline.apply(images.to_float(hr).unsqueeze(0), pipeline.sample(seed, [order[source]]), scale)
-            images.write(target, images.to_uint8(lr[0]))
+            images.write_once(target, images.to_uint8(lr[0]))
         else:
             hr = _cut(hr, benchmark.CROP_HR)
-            images.write(target, degrade.fixed(hr, named[preset], seed=seed, scale=scale))
+            images.write_once(target, degrade.fixed(hr, named[preset], seed=seed, scale=scale))
 
     return _each(targets, work)
 
@@ -73,6 +76,8 @@ def degrade_sets(
         if manifest is None:
             raise UserError(f"{verify}: not a manifest of suite {suite.name}")
         return benchmark.verify_folder(manifest, out)
+    if out is None and verify is None:
+        raise UserError("no place for the inputs: add --out FOLDER, or --verify MANIFEST to compare them alone")
     inputs = benchmark.made(data, suite, seed=seed)
     written = 0
     if out is not None:
@@ -109,8 +114,9 @@ def _each(targets: dict[Path, Path], work: Callable[[Path, Path], None]) -> list
     for source, target in targets.items():
         try:
             work(source, target)
-        except UserError as error:
-            failed.append(str(error) if str(source) in str(error) else f"{source}: {error}")
+        except (UserError, OSError) as error:
+            text = files.describe_error(error) if isinstance(error, OSError) else str(error)
+            failed.append(text if str(source) in text else f"{source}: {text}")
     return failed
 
 
