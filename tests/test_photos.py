@@ -412,6 +412,24 @@ def test_a_picture_is_turned_upright_also_where_its_exif_is_cut_short():
     assert (photo.meta.exif, photo.notes) == (None, ("an EXIF block that cannot be parsed left out",))
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_an_orientation_of_four_bytes_counts_too(order):
+    block = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IHHHIII", 8, 1, blocks.ORIENTATION, 4, 1, 6, 0)
+    photo = images.read_photo(saved("JPEG", pillow(samples(3)), exif=blocks.HEAD + block))
+    assert photo.pixels.shape[:2] == samples(3).shape[1::-1]
+    assert photo.meta.exif is not None
+    assert blocks.upright(photo.meta.exif)[1] == 1
+
+
+def test_damaged_xmp_costs_itself_alone():
+    data = saved("PNG", pillow(samples(3)))
+    body = b"iTXt" + b"XML:com.adobe.xmp\0\1\0\0\0" + b"no stream of zlib's"
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    photo = images.read_photo(data[:33] + chunk + data[33:])
+    assert np.array_equal(photo.pixels, images.read_photo(data).pixels)
+    assert (photo.meta.xmp, photo.notes) == (None, ("damaged XMP left out",))
+
+
 def test_iptc_that_is_not_kept_is_said():
     caption = b"\x1c\x02\x78\x00\x05hello"
     record = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + struct.pack(">I", len(caption)) + caption

@@ -127,6 +127,17 @@ def test_results_are_clamped(bias, level):
     assert (model(net, 16)(picture(20, 20)) == level).all()
 
 
+def test_a_tensor_out_of_range_is_taken_as_an_array_is():
+    net = model(SRResNet(SRResNetConfig(channels=4, blocks=1)).eval())
+    lr = picture(12, 14)
+    wide = lr * 2 - 0.5
+    with pytest.warns(UserWarning, match="lie outside 0"):
+        assert torch.equal(net(wide), net(wide.clamp(0, 1)))
+    lr[..., 3, 3] = torch.nan
+    with pytest.raises(UserError, match="the tensor holds samples that are not numbers"):
+        net(lr)
+
+
 def test_a_result_can_be_used_in_further_computation():
     sr = model(strong_network(2), 16)(picture(20, 20))
     weight = torch.ones(1, requires_grad=True)

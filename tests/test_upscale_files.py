@@ -111,7 +111,7 @@ def test_results_of_an_earlier_start_are_no_inputs(tmp_path, monkeypatch):
         save(tmp_path / name)
     kept = ["in/a.png", "in/b_x4.png"]
     assert [source for source, _ in planned(["in"])] == [*kept, "in/up/a.png", "in/up/deep/c.png"]
-    assert [source for source, _ in planned(["in"], "in/up")] == ["in/a.png", "in/a_x4.png", "in/b_x4.png"]
+    assert [source for source, _ in planned(["in"], "in/up")] == kept
     with pytest.raises(UserError, match=r"in/a_x4\.png is one of the inputs and would be overwritten"):
         planned(["in/a.png", "in/a_x4.png"])
 
@@ -127,6 +127,9 @@ def test_results_of_other_options_are_no_inputs_and_that_is_said(tmp_path, monke
         works = plan(["in"], None, *options, said.append)
         assert [str(work.source) for work in works] == ["in/a.jpg", "in/b_x4.png", "in/up/a_x3.png"]
     assert said == ["2 results of an earlier start left out, by the name: in/a_x2.5.jpg ..."] * 3
+    works = plan(["in"], "large", None, None, None, 4, said.append)
+    assert [str(work.source) for work in works] == ["in/a.jpg", "in/b_x4.png", "in/up/a_x3.png"]
+    assert len(said) == 4
     named = plan(["in/a.jpg", "in/a_x4.png"], None, "jpeg", None, None, 4, said.append)
     assert len(named) == 2, "what is named is wanted"
 
@@ -155,6 +158,8 @@ def test_clips_keep_their_container_where_it_can_be_written():
         (["in/a.png"], {"out": "b.jpg", "format": "same"}, "--out b.jpg is jpeg, and --format same is not"),
         (["in/a.png"], {"out": "b.jpg", "suffix": "_s"}, "is the whole name already"),
         (["moving.gif"], {"format": "same"}, r"moving.gif: --format same, and .gif cannot be written: use png, jpeg"),
+        (["-"], {"quality": 90}, "quality = 90: png keeps every pixel and has none: use --format jpeg"),
+        (["in/a.png"], {"out": "notes.txt"}, "--out notes.txt is a file: name a folder"),
         (["in/a.png"], {"quality": 90}, "quality = 90: png keeps every pixel and has none: use --format jpeg"),
         (["-", "-"], {}, "standard input can be read once"),
         (["-"], {"out": "up"}, "standard input has no name to be given in up"),
@@ -171,6 +176,7 @@ def test_what_cannot_be_is_refused_before_any_work(tmp_path, monkeypatch, inputs
     for name in ("in/a.png", "in/a.jpg", "other/A.png"):
         save(tmp_path / name)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "link").symlink_to("in")
     with pytest.raises(UserError, match=message):
         planned(inputs, **options)

@@ -300,6 +300,17 @@ def test_the_verb(wildsr, model, tmp_path):
     assert out.strip() == "1 already there, skipped: --overwrite redoes it"
 
 
+def test_options_of_pictures_are_kept_or_refused(wildsr, model, tmp_path):
+    make(tmp_path / "a.mp4")
+    status, _, err = wildsr("upscale", tmp_path / "a.mp4", "--model", model, "--max-pixels=100")
+    assert status == 2
+    assert "more than the bound of 100" in one_line(err)
+    status, _, err = wildsr("upscale", tmp_path / "a.mp4", "--model", model, "--alpha=model")
+    assert status == 2
+    assert "--alpha model is for pictures" in one_line(err)
+    assert [path.name for path in tmp_path.glob("a*")] == ["a.mp4"]
+
+
 def bad_clips(folder: Path) -> dict[str, str]:
     make(folder / "whole.mp4")
     data = (folder / "whole.mp4").read_bytes()

@@ -45,6 +45,7 @@ def enlarge_clip(
     target: Path,
     *,
     outscale: float | None = None,
+    max_pixels: int = images.MAX_PIXELS,
     say: Callable[[str], None] | None = None,
     progress: Callable[[float, float | None], None] | None = None,
 ) -> tuple[str, ...]:
@@ -56,8 +57,8 @@ def enlarge_clip(
     even, and an odd result loses its last row or column), for WebM by libvpx-vp9. Memory: a few frames. `say`: notes of the model;
     `progress(done, of)` in seconds, `of` None where the file does not say how long it is.
 
-    Raises UserError naming the file for one that is missing, no clip, without pictures, or damaged, for sound that the container cannot
-    hold, and where PyAV is missing."""
+    Raises UserError naming the file for one that is missing, no clip, without pictures, damaged, or of more than `max_pixels` a frame, for
+    sound that the container cannot hold, and where PyAV is missing."""
     require_writable(target)
     if not source.is_file():
         raise UserError(f"{source}: no such file" if not source.exists() else f"{source}: is not a file")
@@ -68,7 +69,7 @@ def enlarge_clip(
         with _told(f"{source}: not a clip, or damaged"):
             clip = _av().open(file, options=_READ, metadata_errors="replace")
         with clip:
-            return _enlarge(model, clip, source, target, outscale, say, progress)
+            return _enlarge(model, clip, source, target, outscale, max_pixels, say, progress)
 
 
 def _enlarge(
@@ -77,6 +78,7 @@ def _enlarge(
     source: Path,
     target: Path,
     outscale: float | None,
+    max_pixels: int,
     say: Callable[[str], None] | None,
     progress: Callable[[float, float | None], None] | None,
 ) -> tuple[str, ...]:
@@ -88,6 +90,7 @@ def _enlarge(
     if not before or not isinstance(before[-1], av.VideoFrame):
         raise UserError(f"{source}: holds no picture that can be read")
     first = before[-1]
+    images.require_pixels(first.width, first.height, source, max_pixels)
     if _depth(first) > 8:
         notes.append(f"{_depth(first)} bits reduced to 8")
     if any(component.is_alpha for component in first.format.components):

@@ -24,9 +24,18 @@ KINDS = {
 }
 """Endings of targets, and what is written there."""
 
-_ONLY = {"opset": (".onnx",), "layout": (".pth",), "table": (".md",), "dtype": (".safetensors", ".pth", ".onnx", ".pt2")}
-_DESCRIBED = (".safetensors", ".onnx", ".json", ".md")
-"""Endings of targets for which an option is; those that hold a description of the model."""
+_ONLY = {
+    "opset": (".onnx",),
+    "layout": (".pth",),
+    "table": (".md",),
+    "dtype": (".safetensors", ".pth", ".onnx", ".pt2"),
+    **dict.fromkeys(("title", "author", "license", "description"), (".safetensors", ".onnx", ".json", ".md")),
+    "tag": (".safetensors", ".json", ".md"),
+    "url": (".json", ".md"),
+    "image": (".json",),
+    "date": (".safetensors", ".json"),
+}
+"""Endings of targets for which an option is."""
 
 LAYOUTS = ("basicsr", "details")
 """Names of SRResNet's keys in .pth files: BasicSR's, or those of RDSR's published models."""
@@ -54,7 +63,7 @@ def convert(
     """Writes a model of a known network (`checkpoint.load`: a file or a run directory) as what the target's ending asks for (KINDS).
 
     key: which weights, where the source holds several. dtype: fp32 or fp16 (weights and programs). opset: of .onnx. layout: of .pth. title
-    to date describe the model (not in .pth and .pt2, which have no place for it); the title is the source's name when nothing is said, the
+    to date describe the model, each where the target has a place for it; the title is the source's name when nothing is said, the
     date (yyyy-mm-dd) today's in catalogue entries. table: a benchmark's result in Markdown, for the card.
 
     Returns what was done, a line each. The target appears whole or not at all, and an existing one is kept without `overwrite`. Raises
@@ -67,7 +76,7 @@ def convert(
             raise UserError(f"unknown {name} {value!r}: {nearest(value, allowed)}")
     about_it = {"title": title, "author": author, "license": license, "description": description, "tag": tags, "url": urls, "image": images}
     given = {"opset": opset != 18, "layout": layout != "basicsr", "table": table, "dtype": dtype != "fp32", "date": date, **about_it}
-    for name, kinds in {**dict.fromkeys([*about_it, "date"], _DESCRIBED), **_ONLY}.items():
+    for name, kinds in _ONLY.items():
         if given[name] and kind not in kinds:
             raise UserError(f"{target}: --{name} is for {', '.join(kinds)}: leave it out")
     if date and not _is_date(date):

@@ -41,6 +41,8 @@ def read_png(file: Stream, name: str, max_pixels: int) -> Found:
         take_info(found, picture)
         # Written after the samples, they are seen by Pillow only when it has read those.
         found.exif, found.xmp = chunks.get(b"eXIf", found.exif), chunks.get(b"iTXt", found.xmp)
+        if found.xmp == b"":
+            found.xmp, found.notes = None, [*found.notes, "damaged XMP left out"]
         if found.exif is None and "Raw profile type exif" in picture.info:
             found.exif = picture.getexif().tobytes()
         if b"cICP" in chunks:
@@ -64,8 +66,10 @@ def _png_chunks(file: Stream) -> dict[bytes, bytes]:
                     file.seek(4, io.SEEK_CUR)
                     continue
                 data = rest[2:].split(b"\0", 2)[-1]
-                if rest[0]:
-                    data = zlib.decompressobj().decompress(data, 1 << 26)
+                try:
+                    data = zlib.decompressobj().decompress(data, 1 << 26) if rest[0] else data
+                except zlib.error:  # the pixels do not hang on it
+                    data = b""
             found.setdefault(kind, data)
             file.seek(4, io.SEEK_CUR)
         else:

@@ -146,9 +146,10 @@ def upright(block: bytes) -> tuple[bytes | None, int | None]:
     changed, said = bytearray(block), None
     for at in range(offset + 2, min(following, len(block) - 11), 12):
         tag, kind, length = struct.unpack(order + "HHI", block[at : at + 8])
-        if tag == ORIENTATION and kind == 3 and length == 1:
-            (said,) = struct.unpack(order + "H", block[at + 8 : at + 10])
-            changed[at + 8 : at + 10] = struct.pack(order + "H", 1)
+        if tag == ORIENTATION and kind in (3, 4) and length == 1:  # 4 is against the standard, and met
+            form = order + ("H" if kind == 3 else "I")
+            (said,) = struct.unpack_from(form, block, at + 8)
+            struct.pack_into(form, changed, at + 8, 1)
     if following > len(block) or count > _MOST_ENTRIES:
         return None, said
     if following + 4 <= len(block):

@@ -34,6 +34,7 @@ def _tensor(model: Upscaler, picture: Tensor) -> Tensor:
         raise UserError(f"a tensor of {str(picture.dtype).removeprefix('torch.')}: use floats in [0, 1], or uint8")
     if picture.is_floating_point():
         _require_floats(float(picture.max()))
+        picture = _in_range(picture)
     batch = picture if picture.ndim == 4 else picture[None]
     grey = batch.shape[1] == 1
     lr = batch.expand(-1, 3, -1, -1) if grey else batch
@@ -57,6 +58,16 @@ def _array(model: Upscaler, picture: np.ndarray) -> np.ndarray:
     pixels = pixels.astype(np.float32 if pixels.dtype.kind == "f" else pixels.dtype.newbyteorder("="), copy=False)
     result = _whole(model, pixels).astype(picture.dtype)
     return result[:, :, 0] if picture.ndim == 2 else result
+
+
+def _in_range(picture: Tensor) -> Tensor:
+    """A tensor as an array would be taken (`enlarge`): clipped to [0, 1] with a warning. Raises UserError for what is no number."""
+    if not picture.isfinite().all():
+        raise UserError("the tensor holds samples that are not numbers: replace them first")
+    if outside := int(((picture < 0) | (picture > 1)).sum()):
+        warn(f"{100 * outside / picture.numel():.3g} % of the samples lie outside 0 (black) to 1 (white), and were clipped")
+        return picture.clamp(0, 1)
+    return picture
 
 
 def _require_floats(largest: float) -> None:

@@ -41,6 +41,8 @@ def plan(
 ) -> list[Work]:
     """What is to be done, in the order of the inputs; `tell` gets a line on what looks like a result of other options and is left out.
     Raises UserError for all that can be seen before anything is computed."""
+    if out is not None and str(out) != "-" and Path(out).is_file() and not _names_file(out):
+        raise UserError(one_line(f"--out {out} is a file: name a folder, or a result by an ending that can be written"))
     found = _find(inputs, out)
     if any(source is not None and _is_clip(source) for source, _, _ in found) and (format or quality):
         raise UserError("--format and --quality are for pictures: a clip's container is that of --out, or the clip's own")
@@ -58,14 +60,15 @@ def plan(
             else _to_folder(source, inside, None if out is None else Path(out), format, text, is_found)
             for source, inside, is_found in found
         ]
-        works = _without_results(works, tell) if text else works
+        works = _without_results(works, text, tell)
     for work in works:
         if work.format == "clip" and work.target is not None:
             video.require_writable(work.target)
-    formats = {work.format for work in works}
-    if quality is not None and not any(form not in images.FORMATS or images.FORMATS[form].lossy for form in formats):
-        able = " or ".join(name for name, form in images.FORMATS.items() if form.lossy)
-        raise UserError(f"quality = {quality}: {', '.join(sorted(formats))} keeps every pixel and has none: use --format {able}")
+    formats = {work.format or "png" for work in works}  # standard input becomes png, or tiff, where nothing is said
+    lossy = [name for name, form in images.FORMATS.items() if form.lossy]
+    if quality is not None and not formats & {*lossy, "same"}:  # what "same" is for standard input, reading tells
+        kept = f"{', '.join(sorted(formats))} keeps every pixel and has none"
+        raise UserError(f"quality = {quality}: {kept}: use --format {' or '.join(lossy)}")
     return _without_clashes(works)
 
 
@@ -179,10 +182,10 @@ def _place(path: Path) -> str:
     return str(path.resolve()).casefold()
 
 
-def _without_results(works: list[Work], tell: Callable[[str], None]) -> list[Work]:
-    """Without the results of an earlier start, which lie in the folder beside what they were made of: those of the same options, and
-    those that are named so (a_x4.png beside a.jpg)."""
-    made = {_place(work.target): work for work in works if work.target is not None}
+def _without_results(works: list[Work], text: str, tell: Callable[[str], None]) -> list[Work]:
+    """Without the results of an earlier start, which lie in the folder beside what they were made of: those of the same options, where
+    `text` tells them from their inputs, and those that are named so (a_x4.png beside a.jpg)."""
+    made = {_place(work.target): work for work in works if work.target is not None and text}
     there = {_place(work.source.with_suffix("")) for work in works if work.source is not None and work.found}
     kept, named = [], []
     for work in works:

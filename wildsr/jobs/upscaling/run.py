@@ -96,6 +96,8 @@ class Run:
                 photo = reading.result()
                 notes = photo.notes
                 form = _form(work, photo)
+                if self.quality is not None and work.format == "same" and not images.FORMATS[form].lossy:
+                    raise UserError(f"quality = {self.quality}: {form} keeps every pixel and has none: leave it out")
                 with self._tiles(work) as progress:
                     self._tell_seams(work, photo)
                     result = upscale.enlarge(
@@ -148,6 +150,7 @@ class Run:
                 work.source,
                 work.target,
                 outscale=self.outscale,
+                max_pixels=self.max_pixels,
                 say=self._teller(work),
                 progress=progress,
             )
@@ -208,8 +211,6 @@ def _line(work: Work, error: Exception) -> str:
         text = "not enough memory: use a smaller picture, or a smaller --tile"
     else:
         text = files.describe_error(error) if isinstance(error, OSError) else str(error)
-    if work.target is not None:  # results are written beside their place first, under a name that says nothing to the user
-        text = text.replace(str(work.target.with_name(f".{work.target.name}.partial")), str(work.target))
     return one_line(text if work.name in text else f"{work.name}: {text}")
 
 
