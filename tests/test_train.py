@@ -18,7 +18,7 @@ from rich.console import Console
 from wildsr import checkpoint, config, datasets, files, networks
 from wildsr.degrade import unsharp_mask
 from wildsr.errors import TrainingDivergedError, UserError
-from wildsr.networks import SRResNet, SRResNetConfig, SwinIRConfig, convolution
+from wildsr.networks import RRDBNetConfig, SRResNet, SRResNetConfig, SwinIRConfig, convolution
 from wildsr.regularize import AdaptiveDropout, FeatureAlignment, FeatureDropout, attach
 from wildsr.train import SCHEDULES, Samples, TrainConfig, train
 from wildsr.train.log import Unread
@@ -647,6 +647,34 @@ def test_fine_tuning_does_not_mind_buffers_that_follow_from_the_config(tiny, pic
     torch.testing.assert_close(weights["conv_first.weight"], theirs["conv_first.weight"], rtol=0, atol=1e-9)
     with pytest.raises(UserError, match=r"make them the same \(.*heads \[2\] and \[4\]"):
         run(change(slow, network={**sizes, "heads": [4]}), pictures, tmp_path / "other", init=tmp_path / "net_g.pth")
+
+
+@pytest.mark.parametrize(
+    ("origin", "scale", "new"),
+    [
+        (SRResNetConfig(channels=4, blocks=1, scale=4), 2, []),
+        (SRResNetConfig(channels=4, blocks=1, scale=2), 4, ["upconv2.weight", "upconv2.bias"]),
+        (SRResNetConfig(channels=4, blocks=1, scale=2), 3, ["upconv1.weight", "upconv1.bias"]),
+        (RRDBNetConfig(channels=4, blocks=1, growth=2, scale=4), 2, ["conv_first.weight"]),
+    ],
+)
+def test_a_network_of_another_scale_gives_what_it_has(tiny, pictures, tmp_path, origin, scale, new):
+    """Everything of the same name and shape is taken, the rest is a fresh run's; which that is, is said."""
+    file = tmp_path / "net_g.pth"
+    torch.save({"params": networks.create(origin).state_dict()}, file)
+    config = change(tiny, scale=scale, network=origin.model_dump(exclude={"scale"}), steps=1, learning_rate=1e-12)
+    said = io.StringIO()
+    train(config, [pictures], tmp_path / "run", init=file, device="cpu", console=Console(file=said))
+    fresh = checkpoint.load(run(config, pictures, tmp_path / "fresh")).weights
+    theirs = checkpoint.load(file).weights
+    weights = checkpoint.load(tmp_path / "run").weights
+    for name, tensor in weights.items():
+        torch.testing.assert_close(tensor, (fresh if name in new else theirs)[name], rtol=0, atol=1e-9)
+    assert f"started from a ×{origin.scale} network: {len(weights) - len(new)} of {len(weights)} tensors are its; " in said.getvalue()
+    assert f"new: {', '.join(new) or 'none'}\n" in said.getvalue()
+    again = io.StringIO()
+    train(change(config, steps=2), [pictures], tmp_path / "run", init=file, device="cpu", console=Console(file=again))
+    assert "started from" not in again.getvalue(), "said once"
 
 
 def test_training_leaves_the_callers_generator_alone(tiny, pictures, tmp_path):

@@ -28,7 +28,7 @@ def train(
     data: Places = [],  # noqa: B006 (typer copies it)
     run_dir: Annotated[Path | None, typer.Option(help="Folder of the run; the same command again continues it.")] = None,
     val: Annotated[Path | None, typer.Option(help="Folder of pictures to score the run on.")] = None,
-    init: Annotated[Path | None, typer.Option(help="Model to start from.")] = None,
+    init: Annotated[Path | None, typer.Option(help="Model to start from, of the same network; its scale may be another.")] = None,
     overrides: Annotated[list[str], typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override; may be given again.")] = [],  # noqa: B006
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration as JSON and stop.")] = False,
     list_recipes: Annotated[bool, typer.Option("--list", help="Print the recipes and what they cost, and stop.")] = False,

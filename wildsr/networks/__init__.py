@@ -100,6 +100,13 @@ def complete(config: Config, weights: Mapping[str, Tensor]) -> dict[str, Tensor]
     return {**weights, **{name: made[name] for name in missing}}
 
 
+def transferable(weights: Mapping[str, Tensor], config: Config) -> tuple[dict[str, Tensor], list[str]]:
+    """What of some weights a network of this config can start from, by name and shape, and the names of what it has to begin anew."""
+    wanted = trained(config)
+    taken = {name: weights[name] for name, shape in wanted.items() if name in weights and tuple(weights[name].shape) == shape}
+    return taken, [name for name in wanted if name not in taken]
+
+
 def trained(config: Config) -> dict[str, tuple[int, ...]]:
     """The keys and shapes of what training makes: all but the buffers that follow from the config."""
     derived = NETWORKS[config.name][1].derived

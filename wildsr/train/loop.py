@@ -42,8 +42,9 @@ def train(
 
     The same arguments again continue from the last save. A finished run goes on when `steps` has grown: from there on, all that varies
     with time is what it would be in a run of the new length, so the learning rate returns to the longer schedule. `init` starts from
-    the weights of any readable file. `validate` gets the averaged network, in eval mode and float32, and returns scores to log. Ctrl-C
-    and SIGTERM save first, then raise KeyboardInterrupt and SystemExit(143).
+    the weights of any readable file; of those of another scale, from what has the same name and shape. `validate` gets the averaged
+    network, in eval mode and float32, and returns scores to log. Ctrl-C and SIGTERM save first, then raise KeyboardInterrupt and
+    SystemExit(143).
 
     On a CPU, the whole process keeps from then on the memory that it frees (`devices.keep_memory`).
 
@@ -108,8 +109,15 @@ def _train(
         torch.manual_seed(chance.torch_seed(config.seed, "initialisation"))
         net = networks.create(config.network)
     if found.start is not None:
-        trained = networks.trained(config.network)
-        net.load_state_dict({name: tensor.float() for name, tensor in found.start.weights.items() if name in trained}, strict=False)
+        taken, fresh = networks.transferable(found.start.weights, config.network)
+        net.load_state_dict({name: tensor.float() for name, tensor in taken.items()}, strict=False)
+        if not found.state and found.start.network.scale != config.network.scale:
+            console.print(
+                f"started from a ×{found.start.network.scale} network: {len(taken)} of {len(taken) + len(fresh)} tensors are its; "
+                f"new: {', '.join(fresh) or 'none'}",
+                highlight=False,
+                soft_wrap=True,
+            )
     net = net.to(place).to(memory_format=training_layout(net, place))  # pyright: ignore[reportCallIssue]
     averaged = copy.deepcopy(net).eval().requires_grad_(False)
     optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate, betas=config.betas, fused=place.type != "mps")
@@ -406,8 +414,9 @@ def _segments(run_dir: Path, done: int) -> list[dict[str, Any]]:
 
 def _start(config: TrainConfig, init: Path | str) -> checkpoint.Checkpoint:
     start = checkpoint.load(init)
-    if networks.trained(start.network) != networks.trained(config.network):
-        there, here = _flat(start.network.model_dump(mode="json")), _flat(config.network.model_dump(mode="json"))
+    scaled = start.network.model_copy(update={"scale": config.network.scale})
+    if type(scaled) is not type(config.network) or networks.trained(scaled) != networks.trained(config.network):
+        there, here = _flat(scaled.model_dump(mode="json")), _flat(config.network.model_dump(mode="json"))
         apart = ", ".join(f"{key} {there.get(key)} and {here.get(key)}" for key in sorted(there | here) if there.get(key) != here.get(key))
         raise UserError(
             f"{init} holds {networks.describe(start.network)}, the run asks for {networks.describe(config.network)}: make them the same "
