@@ -79,6 +79,30 @@ def test_what_is_written_for_other_tools_replaces_nothing(wildsr, tmp_path):
     assert wildsr("degrade", "--suite=rdsr8", "--out", tmp_path / "out", "--verify", tmp_path / "out/manifest.json")[0] == 0
 
 
+def test_a_bench_writes_nothing_over_what_it_measures_on(wildsr, tmp_path):
+    truth = tmp_path / "hr" / "pets" / "cat.png"
+    truth.parent.mkdir(parents=True)
+    photograph(67, 1).save(truth)
+    before = truth.read_bytes()
+    for data in (tmp_path, truth.parent):
+        status, _, err = wildsr("bench", "bicubic", "--suite=resizers", "--data", data, "--out", tmp_path)
+        assert status == 2
+        assert f"{truth}: would be among the pictures that are written to {tmp_path / 'hr'}: use another --out" in one_line(err)
+    assert truth.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["hr"]
+    assert wildsr("bench", "bicubic", "--suite=resizers", "--data", tmp_path, "--out", tmp_path, "--no-pictures")[0] == 0
+    assert truth.read_bytes() == before
+
+
+def test_two_benches_do_not_measure_into_one_folder(wildsr, pictures, tmp_path):
+    bench = ("bench", "bicubic", "--suite=resizers", "--data", pictures, "--out", tmp_path / "out")
+    with files.exclusive(tmp_path / "out" / ".bench.lock", ""):
+        status, _, err = wildsr(*bench)
+    assert status == 2
+    assert "out: another process is measuring into it: wait for it, or use another --out" in one_line(err)
+    assert wildsr(*bench)[0] == 0
+
+
 def test_an_interrupted_bench_goes_on_and_ends_the_same(wildsr, pictures, model, tmp_path, monkeypatch):
     def bench(out):
         return wildsr("bench", model, "--suite=rdsr8", "--data", pictures, "--out", out)

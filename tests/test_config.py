@@ -158,6 +158,7 @@ def test_files_that_are_no_text_or_begin_with_a_mark(tmp_path):
         ("x.toml", "steps = ", "x.toml: not valid TOML"),
         ("x.toml", "steps = 2024-01-01", "steps = datetime.date"),
         ("x.yaml", "steps: [", "x.yaml: not valid YAML"),
+        ("x.yaml", "steps: 2020-13-45", "x.yaml: not valid YAML"),
         ("x.yaml", "just words", "x.yaml: expected keys and values, found str"),
         ("x.toml", 'recipe = "quik"', "unknown recipe 'quik': did you mean 'quick'"),
         ("x.toml", "stepz = 3", "x.toml: unknown key 'stepz' .* did you mean 'steps'"),

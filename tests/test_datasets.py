@@ -125,6 +125,15 @@ def test_low_resolution_is_not_taken_for_ground_truth(tmp_path):
     assert len(datasets.open([tmp_path / "DIV2K" / "DIV2K_train_LR_bicubic"])) == 1, "asked for by its name"
 
 
+def test_low_resolution_in_the_same_folder_is_not_taken_for_ground_truth(tmp_path):
+    fill(tmp_path / "Urban", (40, 60))
+    for ending, side in (("HR", 40), ("LR", 20)):
+        images.write(tmp_path / "Urban" / f"img_001_SRF_2_{ending}.png", torch.full((3, side, side), side, dtype=torch.uint8))
+    with pytest.raises(UserError, match=r"Urban: holds low resolution \(.*img_001_SRF_2_LR.png\).*: move one of both away"):
+        datasets.open([tmp_path / "Urban"])
+    assert len(datasets.open([tmp_path / "Urban"], mixed=True)) == 3
+
+
 @pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names there are always Unicode")
 def test_a_name_that_is_not_utf_8_is_kept_and_packed(tmp_path):
     fill(tmp_path / "set", (20, 30))
@@ -134,6 +143,8 @@ def test_a_name_that_is_not_utf_8_is_kept_and_packed(tmp_path):
     assert from_json(files.read_json(tmp_path / "data.json")) == records
     datasets.pack([tmp_path / "set"], tmp_path / "set.safetensors")
     assert np.array_equal(datasets.open([tmp_path / "set.safetensors"]).read(0), images.read(records[0].path).numpy())
+    datasets.write_shards([tmp_path / "set"], tmp_path / "shards")
+    assert np.array_equal(datasets.open([tmp_path / "shards"]).read(0), images.read(records[0].path).numpy())
 
 
 def test_examine_refuses_missing_and_empty_folders(tmp_path):

@@ -429,7 +429,7 @@ def test_a_target_is_whole_or_absent(source, tmp_path, monkeypatch, ending):
     real = builtins.open
 
     def full(path, mode="r", *args, **kwargs):
-        if str(path).endswith(".partial") and "w" in mode:
+        if str(path).endswith(".partial") and "+" in mode:
             raise OSError(28, "No space left on device", str(path))
         return real(path, mode, *args, **kwargs)
 

@@ -304,6 +304,24 @@ def test_redirects_are_followed_within_bounds(site, tmp_path):
             download.download(site.url + "/d.zip", tmp_path / "d.zip")
 
 
+def test_an_address_may_have_any_letters(site, tmp_path):
+    data = site.put("/%E6%BC%AB%20%E7%94%BB.zip?of=a%2Fb&x=%E6%BC%AB", DATA)
+    for i, url in enumerate([data, f"{site.url}/漫 画.zip?of=a%2Fb&x=漫"]):
+        download.download(url, tmp_path / str(i))
+        assert (tmp_path / str(i)).read_bytes() == DATA
+    assert download.in_ascii("https://bücher.example:8443/é?ü") == "https://xn--bcher-kva.example:8443/%C3%A9?%C3%BC"
+    assert download.in_ascii("https://example.com/a%20b?c=d+e") == "https://example.com/a%20b?c=d+e"
+
+
+def test_what_is_no_address_is_said(site, tmp_path):
+    for url in ("https://[::1/a.zip", "https://example.com:port/a.zip", "https://" + "ü" * 80 + ".example/a.zip"):
+        with pytest.raises(UserError, match=f"^{re.escape(url)}: not an address"):
+            download.download(url, tmp_path / "a.zip")
+    site.faults["/d.zip"] = ["to https://[::1/a.zip"]
+    with pytest.raises(UserError, match=r"/d.zip: redirects to what is no address"):
+        download.download(site.url + "/d.zip", tmp_path / "d.zip")
+
+
 def test_only_https_is_fetched_and_never_left():
     download.require_safe("https://example.com/a.zip")
     download.require_safe("https://b.example.com/a.zip", "https://a.example.com/a.zip")

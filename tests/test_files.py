@@ -1,6 +1,9 @@
 """Files are whole or absent, whatever happens while they are written."""
 
+import contextlib
 import errno
+import fcntl
+import itertools
 import lzma
 import os
 
@@ -38,6 +41,62 @@ def test_a_failure_leaves_the_old_bytes_and_nothing_else(tmp_path, error):
     assert os.listdir(tmp_path) == ["file"]
     if isinstance(error, OSError):
         assert caught.value.filename == str(path)
+
+
+@pytest.mark.parametrize(("first_breaks", "second_breaks"), [*itertools.product([False, True], repeat=2)])
+def test_of_two_that_write_one_name_each_has_a_file_of_its_own(tmp_path, first_breaks, second_breaks):
+    path = tmp_path / "file"
+    files.write_bytes(path, b"old")
+
+    def write(data: bytes, breaks: bool, meanwhile) -> None:
+        with contextlib.suppress(ValueError), files.atomic_write(path) as file:
+            file.write(data)
+            file.flush()
+            meanwhile()
+            if breaks:
+                raise ValueError
+
+    write(b"first" * 9, first_breaks, meanwhile=lambda: write(b"2nd", second_breaks, meanwhile=lambda: None))
+    assert path.read_bytes() == (b"first" * 9 if not first_breaks else b"2nd" if not second_breaks else b"old")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_what_a_killed_process_left_is_taken_over(tmp_path):
+    (tmp_path / ".file.partial").write_bytes(b"half of something much longer")
+    files.write_bytes(tmp_path / "file", b"whole")
+    assert (tmp_path / "file").read_bytes() == b"whole"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_partial_file_that_took_its_name_in_between_is_left_alone(tmp_path, monkeypatch):
+    """Another writer, who ends between our opening of its file and our look at its lock."""
+    path, partial = tmp_path / "file", tmp_path / ".file.partial"
+    partial.write_bytes(b"theirs")
+    real, calls = fcntl.flock, []
+
+    def flock(file, how):
+        if not calls:
+            os.replace(partial, path)
+        calls.append(how)
+        real(file, how)
+
+    monkeypatch.setattr("wildsr.files.fcntl.flock", flock)
+    with files.atomic_write(path) as file:
+        assert path.read_bytes() == b"theirs"
+        file.write(b"ours")
+    assert path.read_bytes() == b"ours"
+    assert len(calls) == 2
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_name_may_be_as_long_as_the_disk_allows(tmp_path):
+    path = tmp_path / ("写" * 84 + ".md")
+    files.write_bytes(path, b"x")
+    assert os.listdir(tmp_path) == [path.name]
+    with pytest.raises(OSError, match="too long") as caught:
+        files.write_bytes(tmp_path / ("a" * 256), b"x")
+    assert caught.value.filename == str(tmp_path / ("a" * 256))
+    assert os.listdir(tmp_path) == [path.name]
 
 
 def test_a_place_that_is_taken_by_a_folder_is_called_by_its_name(tmp_path):

@@ -91,6 +91,24 @@ def test_selfexsr_is_read_at_its_scale_alone(tmp_path):
     ]
 
 
+def test_low_resolution_beside_its_ground_truth_is_told_by_the_names(tmp_path):
+    """RealSR's folders; what merely ends like a scale, without such a partner, is a name."""
+    folder = tmp_path / "RealSR" / "Canon" / "Test" / "4"
+    high = fill(folder, ["Canon_001", "Canon_002"], ending="_HR")
+    assert shown(tmp_path, tmp_path / "RealSR")["RealSR"] == [
+        f"RealSR/Canon/Test/4/{name}.png" for name in ("Canon_001_HR", "Canon_002_HR")
+    ]
+    fill(folder, ["Canon_001", "Canon_002"], side=6, ending="_LR4")
+    fill(folder, ["box4"])
+    wanted = ["Canon_001_HR.png", "Canon_002_HR.png", "box4.png"]
+    assert [path.name for path in datasets.ground_truths(tmp_path / "RealSR", 4)["RealSR"]] == wanted
+    with pytest.raises(UserError, match=r"RealSR: holds low resolution \(.*Canon_001_LR4.png\), which would be .*: move one of both away"):
+        layouts.require_ground_truth(tmp_path / "RealSR")
+    (folder / "box4.png").unlink()
+    found = [(name, low.name) for name, low, _ in datasets.pairs(high, high, 4)]
+    assert found == [(f"Canon_00{i}", f"Canon_00{i}_LR4.png") for i in (1, 2)]
+
+
 def test_div2k(tmp_path):
     root = tmp_path / "DIV2K"
     for split, names in (("train", ["0001", "0002"]), ("valid", ["0801"])):

@@ -322,6 +322,17 @@ def test_any_file_name_works_and_is_printed_on_one_line(wildsr, model, tmp_path)
     assert "bro\\nken \\xfe.png: not a picture" in one_line(err)
 
 
+def test_a_name_that_is_too_long_costs_its_own_picture_alone(wildsr, model, tmp_path):
+    names = ["a" * 251, "写" * 80, "ok"]
+    for name in names:
+        save(tmp_path / "in" / f"{name}.png")
+    status, out, err = wildsr("upscale", tmp_path / "in", "--model", model)
+    assert status == 3
+    assert "_x4.png: File name too long" in one_line(err)
+    assert len(out.splitlines()) == 2
+    assert all((tmp_path / "in" / f"{name}_x4.png").is_file() for name in names[1:])
+
+
 def test_a_result_that_cannot_be_written_is_named(wildsr, model, tmp_path):
     a, b = save(tmp_path / "a.png"), save(tmp_path / "b.png")
     (tmp_path / "up" / "a.png" / "in the way").mkdir(parents=True)

@@ -187,7 +187,7 @@ def read_file(path: Path) -> dict[str, Any]:
                 raise UserError(f"{path}: reading YAML needs PyYAML: pip install 'wildsr[train]', or write TOML") from None
             try:
                 values = yaml.safe_load(text)
-            except yaml.YAMLError as error:
+            except (yaml.YAMLError, ValueError) as error:  # ValueError: a day that no calendar has
                 raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None

@@ -6,6 +6,7 @@ import hashlib
 import json
 import lzma
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -23,23 +24,59 @@ except ImportError:
 
 @contextlib.contextmanager
 def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
-    """Opens `path` for binary writing; it takes its name only when it is whole and on the disk. Raises OSError naming `path`."""
+    """Opens `path` for binary writing; it takes its name only when it is whole and on the disk. Where several write one name at once, each
+    writes a file of its own, and the last one's stays. Raises OSError naming `path`."""
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException as error:
-        # The clean-up must not hide the first error: with a broken parent the unlink fails as well.
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise _named(error, path, instead_of=partial) from error
-        raise
+        partial, file = _begin(path)
+        with file:
+            try:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                if fcntl is None:  # there, no open file takes another name
+                    file.close()
+                os.replace(partial, path)
+            except BaseException:
+                # Under the lock still. The clean-up must not hide the error: what could not be written cannot be closed either.
+                with contextlib.suppress(OSError):
+                    if fcntl is None:
+                        file.close()
+                    partial.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise _named(error, path, instead_of=partial) from error
+
+
+def _partial(path: Path, ours: str = "") -> Path:
+    """The name of a file until it is whole. A name may have 255 bytes."""
+    name = os.fsencode(path.name)
+    fits = not ours and len(name) <= 240
+    return path.with_name(f".{path.name}.partial" if fits else f".{sha256(name)[:32]}{ours}.partial")
+
+
+def _begin(path: Path) -> tuple[Path, BinaryIO]:
+    """An empty file, and its name until it is whole: the one that a killed process left, lest these pile up, unless another writer has it
+    in hand."""
+    partial = _partial(path)
+    while fcntl is not None:
+        file = open(partial, "r+b", opener=lambda name, flags: os.open(name, flags | os.O_CREAT, 0o666))  # noqa: SIM115
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            partial = _partial(path, ours=f"-{secrets.token_hex(8)}")
+            break
+        except OSError:  # no locks on this file system
+            pass
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(partial)):
+                file.truncate()
+                return partial, file
+        file.close()  # another writer's, that has taken its name since
+    return partial, open(partial, "w+b")
 
 
 def _named(error: OSError, path: Path, instead_of: Path | None = None) -> OSError:
@@ -96,6 +133,11 @@ def write_text(path: Path | str, text: str) -> None:
 def _encode(text: str) -> bytes:
     """Text in UTF-8. What Python has for a byte of a name that is not UTF-8 is written as \\udcXX, which JSON reads as just that."""
     return text.encode(errors="backslashreplace")
+
+
+def printable(name: str) -> str:
+    """A file's name as text that UTF-8 has: of a name that is not UTF-8, its bytes as \\xXX."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 @contextlib.contextmanager

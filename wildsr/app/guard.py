@@ -27,10 +27,15 @@ class OwnPagesAlone:
             await send({"type": "http.response.body", "body": b"only for this server's own page\n"})
 
     def lets_in(self, headers: dict[bytes, bytes]) -> bool:
-        """Whether headers are those of a request that does not come from another site's page. A proxy before the server tells the name
-        that it has outside by X-Forwarded-Host, which no page can make up for another site."""
+        """Whether headers are those of a request that does not come from another site's page.
+
+        A proxy on this machine tells the name that it has outside by X-Forwarded-Host, which no page can set for another site; a foreign
+        name that was made to lead here could, for it is the page's own site then, but is not a name of this machine."""
         host, outside = (headers.get(name, b"").decode("latin-1") for name in (b"host", b"x-forwarded-host"))
-        if self.here and not outside and urlsplit(f"//{host}").hostname not in _HERE:
-            return False
         origin = headers.get(b"origin")
-        return origin is None or urlsplit(origin.decode("latin-1")).netloc in {host, outside} - {""}
+        try:
+            named_here = urlsplit(f"//{host}").hostname in _HERE
+            own = origin is None or urlsplit(origin.decode("latin-1")).netloc in {host, outside} - {""}
+        except ValueError:  # no address
+            return False
+        return own and (named_here or not self.here)

@@ -18,6 +18,7 @@ from wildsr.benchmark.manifest import read_manifest as read_manifest
 from wildsr.benchmark.manifest import verify as verify
 from wildsr.benchmark.manifest import verify_folder as verify_folder
 from wildsr.benchmark.manifest import write_layout as write_layout
+from wildsr.benchmark.running import PICTURES as PICTURES
 from wildsr.benchmark.running import Plan as Plan
 from wildsr.benchmark.running import Unit as Unit
 from wildsr.benchmark.running import by_unit as by_unit

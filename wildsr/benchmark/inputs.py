@@ -57,6 +57,11 @@ class Inputs(ABC):
     def places(self) -> list[tuple[str, str]]:
         """The pictures, in order."""
 
+    @property
+    @abstractmethod
+    def sources(self) -> list[Path]:
+        """The files that the pictures are read from."""
+
     @abstractmethod
     def cases(self, place: tuple[str, str]) -> list[Case]:
         """The inputs of one picture."""
@@ -90,6 +95,10 @@ class Made(Inputs):
     @property
     def places(self) -> list[tuple[str, str]]:
         return [(name, stem) for name, pictures in self.sets.items() for stem in pictures]
+
+    @property
+    def sources(self) -> list[Path]:
+        return [path for pictures in self.sets.values() for path in pictures.values()]
 
     def cases(self, place: tuple[str, str]) -> list[Case]:
         hr = read_hr(self.sets[place[0]][place[1]])
@@ -133,6 +142,10 @@ class Paired(Inputs):
     def places(self) -> list[tuple[str, str]]:
         return [(name, stem) for name, pictures in self.pairs.items() for stem in pictures]
 
+    @property
+    def sources(self) -> list[Path]:
+        return [path for pictures in self.pairs.values() for tracks in pictures.values() for both in tracks.values() for path in both]
+
     def cases(self, place: tuple[str, str]) -> list[Case]:
         return [self._case(track, *paths) for track, paths in self.pairs[place[0]][place[1]].items()]
 
@@ -173,6 +186,10 @@ class Alone(Inputs):
     @property
     def places(self) -> list[tuple[str, str]]:
         return [(name, stem) for name, pictures in self.sets.items() for stem in pictures]
+
+    @property
+    def sources(self) -> list[Path]:
+        return [path for pictures in self.sets.values() for path in pictures.values()]
 
     def cases(self, place: tuple[str, str]) -> list[Case]:
         lr = images.read(self.sets[place[0]][place[1]])

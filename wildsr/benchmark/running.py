@@ -25,6 +25,10 @@ Unit = tuple[str, str, str, str]
 """(suite, model, set, image): what is measured at once, and kept or done again as a whole."""
 
 
+PICTURES = ("hr", "lr", "images")
+"""The folders of a plan's pictures."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What to measure: every contender on every picture of some inputs.

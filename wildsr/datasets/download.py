@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import ssl
+import string
 import time
 import urllib.error
 import urllib.parse
@@ -49,6 +50,7 @@ def download(url: str, target: Path, *, size: int | None = None, sha256: str | N
     Raises UserError: for an address, or a redirect to one, that is neither https nor, from this machine to itself, http; for what does not
     pass; and where size or SHA-256 are not those given."""
     require_safe(url)
+    url = in_ascii(url)
     part, note = target.with_name(f"{target.name}.part"), target.with_name(f"{target.name}.part.json")
     if target.is_file():
         if _flaw(target, url, size, sha256) is None:
@@ -186,6 +188,10 @@ def _open(url: str, headers: dict[str, str]) -> Iterator[Any]:
         raise _PassingError(f"no connection ({_line(error.reason)})") from None
     except (OSError, http.client.HTTPException) as error:
         raise _PassingError(f"no answer ({_line(error)})") from None
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{url}: redirects to what is no address ({_line(error)})") from None
     with answer:
         yield answer
 
@@ -202,9 +208,28 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
+def in_ascii(url: str) -> str:
+    """An address as servers are asked for it: the host in Punycode, bytes that are not ASCII, and spaces, as %XX. Raises UserError for a
+    host that no address has."""
+    if url.isascii() and url.isprintable() and " " not in url:
+        return url
+    parts = urllib.parse.urlsplit(url)
+    try:
+        host = (parts.hostname or "").encode("idna").decode()
+    except ValueError as error:
+        raise UserError(f"{url}: not an address ({error})") from None
+    place = f"{host}{f':{parts.port}' if parts.port else ''}" if not parts.netloc.isascii() else parts.netloc
+    path, query = (urllib.parse.quote(part, safe=string.punctuation) for part in (parts.path, parts.query))
+    return urllib.parse.urlunsplit((parts.scheme, place, path, query, ""))
+
+
 def require_safe(url: str, before: str = "") -> None:
     """Raises UserError unless an address is https, or http within this machine. before: the address that redirects to it."""
-    scheme = urllib.parse.urlsplit(url).scheme.lower()
+    try:
+        parts = urllib.parse.urlsplit(url)
+        scheme, _ = parts.scheme.lower(), parts.port
+    except ValueError as error:
+        raise UserError(f"{before}: redirects to {url}: not an address" if before else f"{url}: not an address ({error})") from None
     if scheme == "https" or (scheme == "http" and _is_here(url) and (not before or _is_here(before))):
         return
     if before:

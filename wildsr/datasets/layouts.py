@@ -7,7 +7,7 @@ of several sets. In any other folder, all pictures are one set."""
 import difflib
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,12 +65,15 @@ def find_sets(folder: Path, scale: int) -> list[Found]:
 
 
 def require_ground_truth(folder: Path) -> None:
-    """Raises UserError where, below a folder, low resolution lies beside ground truth in folders of that name: all of it would be taken
-    for ground truth."""
+    """Raises UserError where, below a folder, low resolution lies beside ground truth, in folders of that name or in one folder, told by
+    its pictures' names: all of it would be taken for ground truth."""
     places: dict[bool, list[Path]] = {True: [], False: []}
-    for path in images.find(folder):
+    found = images.find(folder)
+    for path in found:
         inner = path.relative_to(folder).parent
         places[any(map(_is_lr, inner.parts))].append(inner)
+    if mixed := _beside_truth(found):
+        raise UserError(f"{folder}: holds low resolution ({mixed[0]}), which would be taken for ground truth: move one of both away")
     if places[True] and places[False]:
         high = dict.fromkeys(Path(*inner.parts[:1]) for inner in places[False])
         better = " or ".join(str(folder / inner) for inner in high if inner.parts) or "a folder without it"
@@ -174,13 +177,26 @@ def _is_lr(name: str) -> bool:
 
 
 def _ground_truth(folder: Path) -> list[Path]:
-    """All pictures below a folder but those of low resolution: in folders of that name, or _LR beside others that end in _HR."""
+    """All pictures below a folder but those of low resolution: in folders of that name, or beside their ground truth."""
     found = [path for path in images.find(folder) if not any(map(_is_lr, path.relative_to(folder).parts[:-1]))]
-    if any(path.stem.endswith("_HR") for path in found):
-        found = [path for path in found if not path.stem.endswith("_LR")]
+    low = set(_beside_truth(found))
+    found = [path for path in found if path not in low]
     if not found:
         raise UserError(f"{folder}: holds low resolution only, and no ground truth")
     return found
+
+
+def _beside_truth(paths: Sequence[Path]) -> list[Path]:
+    """The pictures of low resolution among some of which others are their ground truth: 1_LR4.png beside 1_HR.png, and all that end in _LR
+    where others end in _HR."""
+    truths = {_HR_ENDING.sub("", path.stem) for path in paths if _HR_ENDING.search(path.stem)}
+    named = any(path.stem.endswith("_HR") for path in paths)
+
+    def is_low(stem: str) -> bool:
+        ending = _LR_ENDING.search(stem)
+        return (named and stem.endswith("_LR")) or (ending is not None and stem[: ending.start()] in truths)
+
+    return [path for path in paths if is_low(path.stem)]
 
 
 def _some_scale(folder: Path) -> int:
@@ -251,9 +267,7 @@ def _low(lr: Path, scale: int) -> list[Path]:
         if f"x{scale}" not in scales:
             raise UserError(f"{lr}: holds {', '.join(sorted(child.name for child in scales.values()))}, and none for ×{scale}")
         return images.find(scales[f"x{scale}"])
-    if any(path.stem.endswith("_LR") for path in found):
-        found = [path for path in found if not path.stem.endswith("_HR")]
-    return found
+    return _beside_truth(found) or found
 
 
 def _require_fitting(name: str, lr: Path, hr: Path, scale: int) -> None:

@@ -6,7 +6,6 @@ metadata. Equal pictures under equal names give equal bytes."""
 import bisect
 import json
 import mmap
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -104,7 +103,7 @@ def _header(records: Sequence[Record], hashes: Sequence[str]) -> bytes:
     for i, record in enumerate(records):
         start, end = end, end + 3 * record.width * record.height
         # Numbered, for pictures of several folders may share a name.
-        name = f"{i:06d} {os.fsencode(Path(record.path).name).decode(errors='backslashreplace')}"
+        name = f"{i:06d} {files.printable(Path(record.path).name)}"
         values[name] = {"dtype": "U8", "shape": [3, record.height, record.width], "data_offsets": [start, end]}
     text = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)

@@ -201,7 +201,8 @@ def write_shards(folders: Sequence[Path | str], out: Path | str, *, rows: int = 
             # Pictures are compressed already, and no two are the same.
             with parquet.ParquetWriter(folder / name, schema, compression="none", use_dictionary=False) as writer:
                 for start in range(0, len(paths), group_rows):
-                    values = [{"bytes": path.read_bytes(), "path": path.name} for path in paths[start : start + group_rows]]
+                    group = paths[start : start + group_rows]
+                    values = [{"bytes": path.read_bytes(), "path": files.printable(path.name)} for path in group]
                     writer.write_table(arrow.table({COLUMN: arrow.array(values, kind)}, schema=schema))
     return count
 

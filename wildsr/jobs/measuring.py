@@ -85,7 +85,10 @@ def bench(
 
     Bicubic resizing is always among them. also: perceptual measures by pyiqa's names. cache: a folder that keeps made inputs. What an
     earlier, interrupted bench measured there under the same conditions is taken over; its rows of other models and suites stay. On a CPU,
-    the whole process keeps from then on the memory that it frees (`devices.keep_memory`)."""
+    the whole process keeps from then on the memory that it frees (`devices.keep_memory`).
+
+    Raises UserError, before anything is measured: for what is unknown or does not fit together; while another process measures into
+    `out`; and where pictures to be measured on lie where `out` has its own."""
     require(seed >= 0, "seed", seed, "use 0 or more")
     place = devices.pick(device)  # also where bicubic alone is measured, a mistake is said
     asked = [benchmark.find_suite(name) for name in dict.fromkeys([suites] if isinstance(suites, str) else suites)]
@@ -108,14 +111,33 @@ def bench(
         raise UserError(
             f"{' and '.join(f'{suite.name} is ×{suite.scale}' for suite in asked)}: bench them one by one, each with its own --out"
         )
+    given = [_inputs(suite, data, pairs or Pairs(), seed, cache) for suite in asked]
+    if pictures:
+        _require_apart(out, [path for inputs in given for path in inputs.sources])
     plans = []
+    for inputs in given:
+        plain = [benchmark.resizer(word, inputs.suite.scale) for word in dict.fromkeys(["bicubic", *words])]
+        every = [*plain, *itertools.chain.from_iterable(loaded)]
+        plans.append(benchmark.Plan(every, inputs, benchmark.measures_of(inputs.suite, added), out if pictures else None))
+    with files.exclusive(out / ".bench.lock", f"{out}: another process is measuring into it: wait for it, or use another --out"):
+        rows = _measure(plans, out, ahead=int(place.type != "cpu"), console=console)
+        if page:
+            report.write_page(out / "report.html", [out / "rows.jsonl"])
+    return rows
+
+
+def _require_apart(out: Path, sources: Sequence[Path]) -> None:
+    """Raises UserError where pictures that are read lie in the folders into which a bench writes its own."""
+    own = [(out / name).resolve() for name in benchmark.PICTURES]
+    for path in sources:
+        if within := next((folder for folder in own if folder in path.resolve().parents), None):
+            raise UserError(f"{path}: would be among the pictures that are written to {within}: use another --out")
+
+
+def _measure(plans: Sequence[benchmark.Plan], out: Path, ahead: int, console: Console | None) -> list[Row]:
+    """Measures what is not known yet, and writes all rows, their table and their manifest."""
     found_in = report.rows_file(out)
     known = _known(found_in, out)
-    for suite in asked:
-        plain = [benchmark.resizer(word, suite.scale) for word in dict.fromkeys(["bicubic", *words])]
-        inputs = _inputs(suite, data, pairs or Pairs(), seed, cache)
-        every = [*plain, *itertools.chain.from_iterable(loaded)]
-        plans.append(benchmark.Plan(every, inputs, benchmark.measures_of(suite, added), out if pictures else None, known))
     kept, outdated = _kept(known, plans, out)
     if outdated and console is not None:
         console.print(
@@ -125,10 +147,9 @@ def bench(
             soft_wrap=True,
         )
     rows: list[Row] = []
-    ahead = int(place.type != "cpu")
     if not ahead:
         devices.keep_memory()
-    measuring = itertools.chain.from_iterable(benchmark.units(plan, ahead=ahead) for plan in plans)
+    measuring = itertools.chain.from_iterable(benchmark.units(replace(plan, known=known), ahead=ahead) for plan in plans)
     total = sum(plan.units for plan in plans)
     for found in track(measuring, "measuring", total, console=console, disable=silent(console)):
         if known.get(benchmark.unit_of(found[0])) != found:  # nothing is written down twice
@@ -141,8 +162,6 @@ def bench(
     (out / JOURNAL).unlink(missing_ok=True)
     if found_in.suffix == ".xz":  # all that counts of it stands in rows.jsonl now
         found_in.unlink(missing_ok=True)
-    if page:
-        report.write_page(out / "report.html", [out / "rows.jsonl"])
     return rows
 
 

@@ -80,7 +80,7 @@ def upscale_files(
     planned = plan(inputs, out, format, suffix, quality, outscale or model.scale, tell)
     if alpha != "premultiplied" and any(work.format == "clip" for work in planned):
         raise UserError(f"--alpha {alpha} is for pictures: a clip's transparency is left out")
-    there = {work.target: None for work in planned if work.target is not None and work.target.is_file()}
+    there = {work.target: None for work in planned if work.target is not None and os.path.isfile(work.target)}
     skipped = [] if overwrite else list(there)
     works = planned if overwrite else [work for work in planned if work.target not in there]
     piped = _read_stdin() if any(work.source is None for work in works) else b""
