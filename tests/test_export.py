@@ -91,6 +91,7 @@ def test_onnx_runs_on_any_size_and_computes_the_same(tmp_path, capfd, name, dtyp
 
     described = export.describe(target)
     assert (described["format"], described["scale"], described["opset"]) == ("ONNX", config.scale, opset)
+    assert described["parameters"] == sum(one.numel() for one in net.parameters())
     number = "float" if dtype == "fp32" else "float16"
     assert described["inputs"] == [f"input: {number} (batch, 3, height, width)"]
     assert described["outputs"] == [f"output: {number} (batch, 3, {config.scale}*height, {config.scale}*width)"]

@@ -79,6 +79,13 @@ def test_a_slow_twin_of_the_path():
     assert found.diffusion == pytest.approx(100 * (1 - found.gini))
 
 
+def test_attributions_in_inference_mode_are_the_same():
+    net = Smooth()
+    expected = lam(net, PICTURE, window=4, fold=3)
+    with torch.inference_mode():
+        assert torch.equal(lam(net, PICTURE.clone(), window=4, fold=3).signed, expected.signed)
+
+
 def test_how_many_steps_go_at_once_is_immaterial():
     net = zoo.make("srresnet").eval()
     one, some, all_of_them = (lam(net, PICTURE, window=6, fold=10, batch=batch) for batch in (1, 4, 10))
@@ -146,9 +153,10 @@ def test_what_may_not_be_asked_for():
         ({"window": 13}, r"a window of 13 at row -1, column 0 is not inside the input, 12×14 pixels"),
         ({"window": 4, "place": (9, 0)}, "a window of 4 at row 9, column 0 is not inside"),
         ({"window": 1}, "choose 2 … 12"),
-        ({"window": 4, "fold": 0}, "fold 0, sigma 1.2, size 9: give one step or more"),
+        ({"window": 4, "fold": 0}, "fold 0, batch 1, sigma 1.2, size 9: give one step or more"),
         ({"window": 4, "sigma": 0.0}, "sigma 0"),
         ({"window": 4, "size": 4}, "an odd size"),
+        ({"window": 4, "batch": 0}, "batch 0"),
     ):
         with pytest.raises(UserError, match=message):
             lam(net, PICTURE, **wrong)

@@ -437,6 +437,18 @@ def test_other_archives_and_folders_are_no_models(tmp_path):
     refused(tmp_path / "script.pt", "a TorchScript program, which is code")
 
 
+@pytest.mark.parametrize("layer", ["²", "٣", "60002", "9" * 40])
+def test_a_number_in_a_key_makes_no_network(tmp_path, layer):
+    """Neither a digit that is no number, nor one that would make a network of thousands of layers of one tensor."""
+    weights = weights_of(CompactConfig(channels=4, blocks=1, scale=2))
+    for part in ("weight", "bias"):
+        weights[f"body.{layer}.{part}"] = weights[f"body.4.{part}"].clone()
+    found = networks.recognise(weights)
+    assert found is None or found[0] == CompactConfig(channels=4, blocks=1, scale=2)
+    torch.save(weights, tmp_path / "m.pth")
+    refused(tmp_path / "m.pth", "not the weights of a network known here|does not fit|left over")
+
+
 @pytest.mark.parametrize(
     "network",
     [

@@ -357,6 +357,8 @@ def test_a_batch_that_is_not_views_of_pictures_is_refused():
         attached.begin(0, 0.0)
         with pytest.raises(UserError, match="batch of 7 is not 2 views"):
             net(X[:7])
+    with pytest.raises(UserError, match="views = 3, but a regulariser compares 2"), attach(net, FeatureAlignment(), views=3):
+        pass
     with pytest.raises(UserError, match="views = 1, but a regulariser compares 2"), attach(net, FeatureAlignment(), views=1):
         pass
 

@@ -98,6 +98,18 @@ def test_the_gradient_is_a_difference_quotient():
         assert found.gradient[c, y, x].item() == pytest.approx(quotient.item(), rel=1e-4, abs=1e-4)
 
 
+def test_gradients_are_taken_in_inference_mode_too():
+    net = zoo.make("foreign").eval()
+    expected = interpret.saliency(net, ONE)
+    with torch.inference_mode():
+        found = interpret.saliency(net, ONE.clone())
+        assert not torch.is_grad_enabled()
+    assert torch.equal(found.map, expected.map)
+    with torch.no_grad():
+        assert torch.equal(interpret.saliency(net, ONE).map, expected.map)
+        assert not torch.is_grad_enabled()
+
+
 def test_a_constant_that_is_added_to_the_output_changes_nothing():
     net = zoo.make("srresnet")
     before = interpret.saliency(net, ONE, "block2")

@@ -64,6 +64,7 @@ def _listed(names: Mapping[str, Any]) -> str:
     return ", ".join(shown)
 
 
+@torch.inference_mode(False)
 def last_convolution(net: nn.Module, example: Tensor) -> str:
     """The name of the Conv2d that the output comes from, in eval mode: the only one with no other Conv2d between itself and the output.
 

@@ -15,6 +15,7 @@ from PIL import Image, features
 from torch import Tensor
 
 from wildsr import chance, images
+from wildsr.config import nearest
 from wildsr.errors import UserError
 
 Picture = UInt8[np.ndarray, "h w 3"]
@@ -52,6 +53,8 @@ def fixed(hr: UInt8[Tensor, "3 h w"], degradation: str | Fixed, *, seed: int, sc
     name nor the order of work. In the presets, samples are truncated to 8 bits after noise, not rounded, as the papers' generator does
     (half a grey level darker)."""
     if isinstance(degradation, str):
+        if degradation not in PRESETS:
+            raise UserError(f"unknown degradation {degradation!r}: {nearest(degradation, PRESETS)}")
         degradation = PRESETS[degradation]
     rng = chance.generator(seed, degradation.name, images.pixels_sha256(hr))
     picture = hr.permute(1, 2, 0).contiguous().numpy()

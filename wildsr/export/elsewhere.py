@@ -77,8 +77,12 @@ def _swinir(config: SwinIRConfig) -> Facts:
     stages = len(config.depths)
     size = "small" if stages <= 4 else "medium" if stages < 9 else "large"
     tags = (size, f"s{config.img_size}w{config.window}", f"{FEATURES}nf", f"{config.embed_dim}dim", "1conv")
-    why = "spandrel takes SwinIR of window 7 for one of values up to 255: convert to .onnx for other programs"
-    return Facts("SwinIR", "swinir", tags, hyperparameters, why if config.window == 7 else "")
+    why = ""
+    if config.window == 7:
+        why = "spandrel takes SwinIR of window 7 for one of values up to 255: convert to .onnx for other programs"
+    elif config.img_size <= config.window and max(config.depths) > 1:
+        why = f"spandrel wants masks, which SwinIR of img_size {config.img_size} has none of: convert to .onnx for other programs"
+    return Facts("SwinIR", "swinir", tags, hyperparameters, why)
 
 
 def _rcan(config: RCANConfig) -> Facts:

@@ -98,6 +98,7 @@ def facts_of(found: Checkpoint, net: networks.Network, dtype: str) -> dict[str, 
     kind = "float32" if dtype == "fp32" else "float16"
     return {
         "wildsr.scale": str(found.network.scale),
+        "wildsr.parameters": str(sum(one.numel() for one in net.parameters())),
         "wildsr.network": json.dumps(found.network.model_dump(mode="json"), sort_keys=True),
         "wildsr.weights_sha256": found.weights_sha256,
         "wildsr.weights_key": found.weights_key,
@@ -111,7 +112,7 @@ def facts_of(found: Checkpoint, net: networks.Network, dtype: str) -> dict[str, 
 def facts_from(stored: Mapping[str, Any]) -> dict[str, Any]:
     """The facts of `facts_of` as a file holds them, without their prefix; numbers and the network's sizes are values again."""
     found: dict[str, Any] = {name.removeprefix("wildsr."): value for name, value in stored.items()}
-    for name in ("scale", "multiple", "opset", "max_difference", "network"):
+    for name in ("scale", "parameters", "multiple", "opset", "max_difference", "network"):
         with contextlib.suppress(TypeError, ValueError, KeyError, RecursionError):
             found[name] = json.loads(found[name])
     return found

@@ -54,6 +54,7 @@ def blur(picture: Float[Tensor, "b c h w"], sigma: float, size: int = 9) -> Floa
     return F.conv2d(out, weights.view(1, 1, 1, -1).expand(c, 1, 1, -1), groups=c)
 
 
+@torch.inference_mode(False)
 def lam(
     net: nn.Module,
     picture: Float[Tensor, "1 c h w"],
@@ -76,9 +77,9 @@ def lam(
     in its middle times the change of the input over it. `batch` steps go through the network at once, in eval mode. Raises UserError for a
     window that does not lie inside the picture, for steps or a sigma that make no path, and for a picture of which blur changes nothing
     that D depends on (a constant one, say)."""
-    if fold < 1 or sigma <= 0 or size < 1 or size % 2 == 0:
-        raise UserError(f"fold {fold}, sigma {sigma:g}, size {size}: give one step or more, a sigma above 0 and an odd size")
-    picture = picture.detach().to(device_of(net))
+    if fold < 1 or batch < 1 or sigma <= 0 or size < 1 or size % 2 == 0:
+        raise UserError(f"fold {fold}, batch {batch}, sigma {sigma:g}, size {size}: give one step or more, a sigma above 0 and an odd size")
+    picture = picture.detach().clone().to(device_of(net))
     with torch.no_grad(), evaluated(net):
         clear, start = net(picture), net(blur(picture, sigma, size))
     top, left, bottom, right = bounds = _window(picture, clear, window, place, unit)

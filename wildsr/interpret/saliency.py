@@ -40,6 +40,7 @@ class Saliency:
     gradient: Float[Tensor, "c h w"]
 
 
+@torch.inference_mode(False)
 def saliency(net: nn.Module, picture: Float[Tensor, "1 c h w"], site: str = "last") -> Saliency:
     """The channel saliency map of a picture at a site of any network, in eval mode: |G| / max |G| with G = dD/dF, D the detail of the
     output, not clamped, and F the feature at the site.

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wildsr.config import Positive
-from wildsr.networks.network import Config, Network, Shapes, Site, conv3, named, parts, shuffle
+from wildsr.networks.network import Config, Network, Shapes, Site, conv3, indices, named, parts, shuffle
 
 
 class CompactConfig(Config, frozen=True):
@@ -59,11 +59,10 @@ class SRVGGNetCompact(Network):
     @staticmethod
     def recognise(shapes: Shapes) -> CompactConfig | None:
         """The config that fits keys and shapes, or None when they are another network's."""
-        layers = [
-            int(key.split(".")[1]) for key in shapes if key.startswith("body.") and key.count(".") == 2 and key.split(".")[1].isdigit()
-        ]
+        layers = indices(shapes, "body")
         first, last = shapes.get("body.0.weight", ()), shapes.get(f"body.{max(layers, default=0)}.weight", ())
-        if len(shapes.get("body.1.weight", ())) != 1 or len(first) != 4 or len(last) != 4:
+        # Of a number that stands in one key alone, no network is made.
+        if len(shapes.get("body.1.weight", ())) != 1 or len(first) != 4 or len(last) != 4 or max(layers) > 2 * len(layers):
             return None
         scale = shuffle(last[0], 3)
         blocks = (max(layers) - 2) // 2

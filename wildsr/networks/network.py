@@ -1,7 +1,8 @@
 """What every network has: a config, named sites, a receptive radius, and a way to recognise its weights."""
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, get_args
 
 import torch.nn.functional as F
@@ -115,6 +116,12 @@ def pad_to_multiple(x: Tensor, side: int) -> Tensor:
 def count(shapes: Shapes, prefix: str, suffix: str) -> int:
     """How many indices stand between a prefix and a suffix of the keys: body.0.conv1.weight, body.1.conv1.weight … -> N."""
     return len({key for key in shapes if key.startswith(prefix) and key.endswith(suffix) and key[len(prefix) : -len(suffix)].isdigit()})
+
+
+def indices(keys: Iterable[str], prefix: str) -> set[int]:
+    """The numbers of the layers of a sequence: prefix.0.weight, prefix.2.bias … -> {0, 2}."""
+    layer = re.compile(rf"{re.escape(prefix)}\.([0-9]{{1,6}})\.[^.]+")
+    return {int(match[1]) for match in map(layer.fullmatch, keys) if match}
 
 
 def shuffle(outputs: int, inputs: int) -> Scale | None:

@@ -1,6 +1,6 @@
 """Weights of networks that are known here, made for something else than enlarging RGB pictures."""
 
-from wildsr.networks.network import Weights
+from wildsr.networks.network import Weights, indices
 from wildsr.networks.rrdbnet import RRDBNet
 from wildsr.networks.srresnet import SRResNet
 
@@ -37,7 +37,7 @@ def _srresnet(weights: Weights) -> Sizes | None:
 
 def _rrdbnet(weights: Weights) -> Sizes | None:
     if "model.1.sub.0.RDB1.conv1.0.weight" in weights:
-        last = max((int(key.split(".")[1]) for key in weights if key.startswith("model.") and key.split(".")[1].isdigit()), default=0)
+        last = max(indices(weights, "model"), default=0)
         sides = _sides(weights, "model.0.weight", f"model.{last}.weight")
         # At ×1 no enlargement stands between the blocks and the two last convolutions. Other numbers of channels are unshuffled ones.
         return ("rrdbnet", 3, 3, 1) if sides == (3, 3) and last == 4 else None
@@ -51,7 +51,7 @@ def _rrdbnet(weights: Weights) -> Sizes | None:
 
 
 def _compact(weights: Weights) -> Sizes | None:
-    layers = [int(key.split(".")[1]) for key in weights if key.startswith("body.") and key.count(".") == 2 and key.split(".")[1].isdigit()]
+    layers = indices(weights, "body")
     sides = _sides(weights, "body.0.weight", f"body.{max(layers, default=0)}.weight")
     if not sides or "body.1.weight" not in weights or weights["body.1.weight"].ndim != 1:
         return None

@@ -160,7 +160,7 @@ def attach(
         raise UserError("the network is compiled already and would ignore what is attached now: attach first, then compile inside the with")
     most = max((regularizer.views for regularizer in regularizers), default=1)
     views = views or most
-    if views < most:
+    if views != most > 1:
         raise UserError(f"views = {views}, but a regulariser compares {most} views of each picture")
     world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
     # Never fewer than PICTURES: what is drawn for a picture must not hang on how many others there are.
