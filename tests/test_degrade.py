@@ -1187,7 +1187,7 @@ def test_noise_fields_differ_between_presets_and_pictures():
 
 
 def test_an_unknown_preset_is_an_error():
-    with pytest.raises(KeyError, match="blurry"):
+    with pytest.raises(UserError, match="unknown degradation 'blurry': did you mean 'blur'"):
         degrade.fixed(slow_twins.noise_picture(24, 24), "blurry", seed=0)
 
 
