@@ -45,9 +45,10 @@ def test_what_is_kept_is_whole(folder: Path):
         assert all(row["weights_sha256"][:12] in text for row in rows if row["weights_sha256"])
 
 
-def test_the_shipped_weights_are_those_that_were_measured():
-    shipped = checkpoint.load("default").weights_sha256
-    assert shipped in {row["weights_sha256"] for row in report.read_rows([ledger.KEPT / "default"])}
+@pytest.mark.parametrize("name", checkpoint.SHIPPED)
+def test_the_shipped_weights_are_those_that_were_measured(name):
+    shipped = checkpoint.load(name).weights_sha256
+    assert shipped in {row["weights_sha256"] for row in report.read_rows([ledger.KEPT / name])}
 
 
 @pytest.fixture

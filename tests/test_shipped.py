@@ -42,6 +42,11 @@ def test_the_name_will_do_wherever_a_model_is_asked_for(tmp_path):
     assert copy.metadata["recipe"] == checkpoint.load(checkpoint.DEFAULT).metadata["recipe"]
 
 
+def test_there_is_one_for_twice_the_size():
+    model = load("default-x2")
+    assert (model.scale, model(np.asarray(photograph(24, 3))).shape) == (2, (48, 48, 3))
+
+
 def test_a_path_of_that_name_is_meant_by_its_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "default").mkdir()

@@ -11,7 +11,7 @@ from wildsr.cli.parts import app
 
 @app.command()
 def info(
-    model: Annotated[Path, typer.Argument(help="Model file of any network, run directory, or a model that comes with wildsr: default.")],
+    model: Annotated[Path, typer.Argument(help="Model file of any network, run directory, or a name: default, default-x2.")],
     key: Annotated[str | None, typer.Option(help="Which weights, where a file holds several.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
 ) -> None:
