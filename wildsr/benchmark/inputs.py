@@ -86,11 +86,10 @@ class Inputs(ABC):
 
 
 @dataclass(frozen=True)
-class Made(Inputs):
-    """Inputs made from ground truth. cache: a folder where each is kept under the hash of all that it is made from, to be made once."""
+class OfSets(Inputs):
+    """Inputs each of which comes from one file."""
 
     sets: Sets
-    cache: Path | None = None
 
     @property
     def places(self) -> list[tuple[str, str]]:
@@ -99,6 +98,13 @@ class Made(Inputs):
     @property
     def sources(self) -> list[Path]:
         return [path for pictures in self.sets.values() for path in pictures.values()]
+
+
+@dataclass(frozen=True)
+class Made(OfSets):
+    """Inputs made from ground truth. cache: a folder where each is kept under the hash of all that it is made from, to be made once."""
+
+    cache: Path | None = None
 
     def cases(self, place: tuple[str, str]) -> list[Case]:
         hr = read_hr(self.sets[place[0]][place[1]])
@@ -178,18 +184,8 @@ LARGEST_SHIFT = 12
 
 
 @dataclass(frozen=True)
-class Alone(Inputs):
+class Alone(OfSets):
     """Photographs without ground truth, as they are."""
-
-    sets: Sets
-
-    @property
-    def places(self) -> list[tuple[str, str]]:
-        return [(name, stem) for name, pictures in self.sets.items() for stem in pictures]
-
-    @property
-    def sources(self) -> list[Path]:
-        return [path for pictures in self.sets.values() for path in pictures.values()]
 
     def cases(self, place: tuple[str, str]) -> list[Case]:
         lr = images.read(self.sets[place[0]][place[1]])
